@@ -1,0 +1,226 @@
+"""The config file as frozen settings: the only reader, where each bound and default stands once. Opens nothing but that file.
+
+The file is TOML. Every section and key may be left out; an unknown one is an error, and so is a value out of range.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from maskgate.values import BadSetting
+
+DEFAULT_PATH = Path("/etc/maskgate/maskgate.toml")
+"""Where the installed gate keeps its settings; `maskgate --config FILE` names another."""
+
+Pin = Annotated[int, Meta(ge=0, le=27)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A section of the file."""
+
+
+class Camera(_Section):
+    """Where frames come from."""
+
+    source: Annotated[str, Meta(min_length=1)] = "picamera2"
+    """`picamera2`, or the path of a video file or of a folder of stills and videos (relative to the config file)."""
+    size: tuple[Annotated[int, Meta(ge=320, le=4096)], Annotated[int, Meta(ge=240, le=4096)]] = (1280, 960)
+    """Width and height of the main stream, pixels: faces are recognised in it."""
+    lores: tuple[Annotated[int, Meta(ge=160, le=1280)], Annotated[int, Meta(ge=120, le=1280)]] = (640, 480)
+    """Width and height of the small stream, pixels: movement is watched and faces are detected in it."""
+    fps: Annotated[float, Meta(ge=1, le=60)] = 15.0
+    rotate: Literal[0, 180] = 0
+    """Degrees by which the camera hangs turned."""
+    paced: bool = True
+    """Whether a video or folder plays at its own speed, dropping frames the loop is too slow for, as a camera would."""
+    stale_s: Annotated[float, Meta(ge=0.05, le=0.5)] = 0.5
+    """A frame older than this can never open the gate."""
+    stall_s: Annotated[float, Meta(ge=0.5, le=30)] = 3.0
+    """After this long without a frame the camera counts as failed."""
+    motion: Annotated[float, Meta(ge=0, le=64)] = 4.0
+    """How much a patch of the picture must change (luma steps, 0 to 255) to wake the face detector; 0 never sleeps."""
+    awake_s: Annotated[float, Meta(ge=0.5, le=60)] = 2.0
+    """How long the detector stays awake after the last movement or face."""
+
+
+class Gate(_Section):
+    """What is wired to which pin (BCM numbers)."""
+
+    pins: Literal["gpio", "simulated"] = "gpio"
+    """`simulated` uses gpiozero's own mock pins: nothing is driven."""
+    relay_pin: Pin = 17
+    """Choose 9 to 27: the board pulls 0 to 8 up at power-on, before any software runs."""
+    active_high: bool = True
+    """Whether the relay is energised by a high pin."""
+    unlock_s: Annotated[float, Meta(ge=0.2, le=30)] = 3.0
+    """How long the relay stays energised for one grant."""
+    light_pin: Pin | None = None
+    buzzer_pin: Pin | None = None
+
+
+class Policy(_Section):
+    """When the gate opens."""
+
+    stranger_odds: Annotated[int, Meta(ge=10, le=100_000_000)] = 10_000
+    """At most one stranger in this many visits is let in; the thresholds follow from it."""
+    agree: Annotated[int, Meta(ge=1, le=3)] = 2
+    """Usable sightings in a row that must agree on one subject."""
+    looks: Annotated[int, Meta(ge=3, le=60)] = 12
+    """Usable sightings after which a visit without a grant is refused."""
+    patience_s: Annotated[float, Meta(ge=0.5, le=30)] = 4.0
+    """Seconds from the first usable sighting after which a visit without a grant is refused."""
+    margin: Annotated[float, Meta(ge=0, le=0.5)] = 0.05
+    """By how much the best subject's score must exceed the next one's."""
+    regrant_s: Annotated[float, Meta(ge=0, le=600)] = 10.0
+    """After a grant the same subject opens nothing for this long."""
+    gone_s: Annotated[float, Meta(ge=0.2, le=10)] = 1.0
+    """A face not seen for this long has left; its visit is over."""
+    retry_s: Annotated[float, Meta(ge=0.5, le=60)] = 3.0
+    """After a refusal, a face that stays gets another visit after this long."""
+    backoff_after: Annotated[int, Meta(ge=1, le=10)] = 5
+    """Refused visits of one person in a row before that person must wait."""
+    backoff_s: Annotated[float, Meta(ge=30, le=3600)] = 30.0
+    """How long that person must wait; everybody else is served."""
+    two_faces: Literal["larger", "refuse"] = "larger"
+    """With two faces in the zone: attend to the larger, or refuse while both are there."""
+    when_log_fails: Literal["refuse", "admit"] = "refuse"
+    """What happens to a grant that cannot be recorded."""
+    liveness: Literal["off"] = "off"
+    """No liveness check exists yet: a picture of a resident is taken for the resident."""
+
+
+class Quality(_Section):
+    """How good a picture of a face must be to count."""
+
+    min_face_px: Annotated[float, Meta(ge=20, le=400)] = 56.0
+    """Height of the face box in the main stream, pixels."""
+    min_sharpness: Annotated[float, Meta(ge=0, le=5)] = 0.06
+    min_brightness: Annotated[float, Meta(ge=0, le=255)] = 35.0
+    max_brightness: Annotated[float, Meta(ge=0, le=255)] = 225.0
+    min_contrast: Annotated[float, Meta(ge=0, le=128)] = 12.0
+    max_yaw: Share = 0.55
+    """Turn of the head: 0 is straight on, 1 is a profile."""
+    max_roll: Annotated[float, Meta(ge=0, le=90)] = 30.0
+    """Tilt of the head, degrees."""
+    min_eyes: Share = 0.25
+    """How visible the eyes must be, 0 to 1."""
+
+
+class Store(_Section):
+    """Where the gallery and the log are kept."""
+
+    path: Annotated[str, Meta(min_length=1)] = "/var/lib/maskgate/gallery.db"
+    """The SQLite file, relative to the config file."""
+
+
+class Models(_Section):
+    """Which networks run, and how."""
+
+    path: str = ""
+    """Folder with `models.toml` and the .tflite files, relative to the config file; empty for those installed."""
+    threads: Annotated[int, Meta(ge=1, le=8)] = 2
+
+
+class Control(_Section):
+    """How the administrator's command reaches the running daemon."""
+
+    socket: Annotated[str, Meta(min_length=1, max_length=100)] = "/run/maskgate/control.sock"
+    """Unix socket, readable and writable by the daemon's user and group alone; relative to the config file."""
+
+
+class Settings(_Section):
+    """The whole file."""
+
+    camera: Camera = Camera()
+    gate: Gate = Gate()
+    policy: Policy = Policy()
+    quality: Quality = Quality()
+    store: Store = Store()
+    models: Models = Models()
+    control: Control = Control()
+
+
+def load(path: Path) -> Settings:
+    """Read, bound and resolve the settings in `path`; a file that is missing or wrong raises BadSetting, one line."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadSetting(f"{path}: no such config file; copy config/maskgate.toml there or name one: --config") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSetting(f"{path}: cannot be read ({error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadSetting(f"{path}: is not TOML: {error}") from None
+    return parse(raw, path)
+
+
+def parse(raw: dict[str, Any], path: Path) -> Settings:
+    """Turn the tables of a config file at `path` into settings, paths in it made absolute; else BadSetting."""
+    try:
+        settings = msgspec.convert(raw, Settings)
+    except msgspec.ValidationError as error:
+        raise BadSetting(f"{path}: {_explain(str(error), raw)}") from None
+    _refuse_shared_pins(settings.gate, path)
+    if settings.quality.min_brightness >= settings.quality.max_brightness:
+        raise BadSetting(
+            f"{path}: quality.min_brightness is {settings.quality.min_brightness}, "
+            f"must be below quality.max_brightness ({settings.quality.max_brightness})"
+        )
+    return _absolute(settings, path.absolute().parent)
+
+
+def _explain(message: str, raw: dict[str, Any]) -> str:
+    """Say a msgspec error in the terms of the file: `policy.unlock_s is 90: expected ...`."""
+    what, _, where = message.partition(" - at `$")
+    where = where.rstrip("`").lstrip(".")
+    if "unknown field" in what:
+        name = what.split("`")[1]
+        return f"{where + '.' if where else ''}{name}: no such setting; `maskgate config show` lists them all"
+    value: Any = raw
+    for key in where.replace("[", ".").replace("]", "").split("."):
+        value = value[int(key)] if isinstance(value, list) else value.get(key) if isinstance(value, dict) else None
+    return f"{where} is {value!r}: {what[0].lower()}{what[1:]}"
+
+
+def _refuse_shared_pins(gate: Gate, path: Path) -> None:
+    """Raise BadSetting when two roles share a pin."""
+    roles: dict[int, str] = {}
+    for role in ("relay_pin", "light_pin", "buzzer_pin"):
+        pin = getattr(gate, role)
+        if pin is None:
+            continue
+        if pin in roles:
+            raise BadSetting(f"{path}: gate.{role} is {pin}, which is gate.{roles[pin]} already; choose another pin")
+        roles[pin] = role
+
+
+def _absolute(settings: Settings, base: Path) -> Settings:
+    """Resolve the paths in `settings` against the folder of the config file."""
+    camera, models = settings.camera, settings.models
+    if camera.source != "picamera2":
+        camera = msgspec.structs.replace(camera, source=str(base / camera.source))
+    models = msgspec.structs.replace(models, path=str(base / models.path if models.path else installed_models()))
+    return msgspec.structs.replace(
+        settings,
+        camera=camera,
+        models=models,
+        store=Store(path=str(base / settings.store.path)),
+        control=Control(socket=str(base / settings.control.socket)),
+    )
+
+
+def installed_models() -> Path:
+    """Return the folder with the models that belong to this copy of maskgate: the checkout's, else the environment's."""
+    checkout = Path(__file__).resolve().parents[2] / "models"
+    return checkout if (checkout / "models.toml").is_file() else Path(sys.prefix) / "share" / "maskgate" / "models"
+
+
+def defaults() -> Settings:
+    """Return the settings of an empty file, paths resolved as if it lay in /etc/maskgate."""
+    return parse({}, DEFAULT_PATH)
