@@ -26,7 +26,7 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """A section of the file."""
 
 
-class Camera(_Section):
+class Camera(_Section, frozen=True):
     """Where frames come from."""
 
     source: Annotated[str, Meta(min_length=1)] = "picamera2"
@@ -50,7 +50,7 @@ class Camera(_Section):
     """How long the detector stays awake after the last movement or face."""
 
 
-class Gate(_Section):
+class Gate(_Section, frozen=True):
     """What is wired to which pin (BCM numbers)."""
 
     pins: Literal["gpio", "simulated"] = "gpio"
@@ -65,7 +65,7 @@ class Gate(_Section):
     buzzer_pin: Pin | None = None
 
 
-class Policy(_Section):
+class Policy(_Section, frozen=True):
     """When the gate opens."""
 
     stranger_odds: Annotated[int, Meta(ge=10, le=100_000_000)] = 10_000
@@ -96,7 +96,7 @@ class Policy(_Section):
     """No liveness check exists yet: a picture of a resident is taken for the resident."""
 
 
-class Quality(_Section):
+class Quality(_Section, frozen=True):
     """How good a picture of a face must be to count."""
 
     min_face_px: Annotated[float, Meta(ge=20, le=400)] = 56.0
@@ -113,14 +113,14 @@ class Quality(_Section):
     """How visible the eyes must be, 0 to 1."""
 
 
-class Store(_Section):
+class Store(_Section, frozen=True):
     """Where the gallery and the log are kept."""
 
     path: Annotated[str, Meta(min_length=1)] = "/var/lib/maskgate/gallery.db"
     """The SQLite file, relative to the config file."""
 
 
-class Models(_Section):
+class Models(_Section, frozen=True):
     """Which networks run, and how."""
 
     path: str = ""
@@ -128,14 +128,14 @@ class Models(_Section):
     threads: Annotated[int, Meta(ge=1, le=8)] = 2
 
 
-class Control(_Section):
+class Control(_Section, frozen=True):
     """How the administrator's command reaches the running daemon."""
 
     socket: Annotated[str, Meta(min_length=1, max_length=100)] = "/run/maskgate/control.sock"
     """Unix socket, readable and writable by the daemon's user and group alone; relative to the config file."""
 
 
-class Settings(_Section):
+class Settings(_Section, frozen=True):
     """The whole file."""
 
     camera: Camera = Camera()
@@ -167,6 +167,8 @@ def parse(raw: dict[str, Any], path: Path) -> Settings:
     except msgspec.ValidationError as error:
         raise BadSetting(f"{path}: {_explain(str(error), raw)}") from None
     _refuse_shared_pins(settings.gate, path)
+    if any(small > main for small, main in zip(settings.camera.lores, settings.camera.size, strict=True)):
+        raise BadSetting(f"{path}: camera.lores is {settings.camera.lores}, must not exceed camera.size")
     if settings.quality.min_brightness >= settings.quality.max_brightness:
         raise BadSetting(
             f"{path}: quality.min_brightness is {settings.quality.min_brightness}, "
