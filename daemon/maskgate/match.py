@@ -1,0 +1,50 @@
+"""Compare a probe with the gallery in one matrix product. Imports numpy alone; opens nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from maskgate.values import Embedding, Match, Template
+
+NO_OTHER = 2.0
+"""Margin when nobody else is enrolled: more than two cosines can differ by."""
+
+
+class Gallery:
+    """The templates of one model, ready to be searched."""
+
+    def __init__(self, templates: Sequence[Template]) -> None:
+        """Take templates that one model made, in any order; raise ValueError when models are mixed."""
+        models = {template.model for template in templates}
+        if len(models) > 1:
+            raise ValueError(f"templates of {len(models)} models cannot be compared")
+        # Sorted by subject, so that a subject's templates are neighbours and one reduceat finds each one's best.
+        ordered = sorted(templates, key=lambda template: template.subject)
+        self.model = models.pop() if models else None
+        self._matrix = np.array([template.embedding for template in ordered], np.float32)
+        owners = [template.subject for template in ordered]
+        self._starts = [i for i, owner in enumerate(owners) if i == 0 or owner != owners[i - 1]]
+        self.subjects = [owners[i] for i in self._starts]
+
+    def __len__(self) -> int:
+        """Return the number of templates."""
+        return len(self._matrix)
+
+    def search(self, probe: Embedding) -> Match | None:
+        """Return the best subject for `probe`, or None when nobody is enrolled.
+
+        Of subjects that are equally near, the first by name wins, so that the order of enrolment does not matter; the
+        margin is then zero and no policy grants.
+        """
+        if not self.subjects:
+            return None
+        scores = np.maximum.reduceat(self._matrix @ probe, self._starts)
+        best = int(scores.argmax())
+        score = float(scores[best])
+        if len(scores) == 1:
+            return Match(self.subjects[0], score, NO_OTHER)
+        scores[best] = -np.inf
+        second = int(scores.argmax())
+        return Match(self.subjects[best], score, score - float(scores[second]), self.subjects[second])

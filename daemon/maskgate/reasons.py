@@ -1,0 +1,19 @@
+"""Every reason a decision can have, each with one plain sentence. Pure text: nothing else may invent a reason."""
+
+from __future__ import annotations
+
+REASONS: dict[str, str] = {
+    "granted": "A subject was recognised in enough sightings in a row; the gate was opened.",
+    "unknown": "The face is nobody's in the gallery.",
+    "thin_margin": "Two subjects were about equally near; the gate does not guess.",
+    "wavering": "Different sightings of one face were recognised as different subjects.",
+    "two_faces": "Two faces were in the zone, and the policy wants one.",
+    "just_granted": "The subject was let in a moment ago; the gate is not opened again within the re-grant interval.",
+    "backing_off": "This person was refused too often in a row and has to wait; others are served.",
+    "poor_picture": "A face was there, but never seen well enough to be recognised.",
+    "left": "The face left before enough of it was seen.",
+    "stale": "The frames were too old when they were judged; an old frame never opens the gate.",
+    "empty_gallery": "Nobody is enrolled with the model that runs.",
+    "not_recorded": "The grant could not be written to the log, and the policy opens nothing unrecorded.",
+}
+"""Reason code to sentence. Codes are stable: logs and scripts keep them for years."""
