@@ -104,8 +104,9 @@ def _faults(quality: Quality, outside: float, bounds: Bounds) -> tuple[str, ...]
 
 def _laplacian(image: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the four-neighbour Laplacian of the inner pixels."""
-    middle = 4 * image[1:-1, 1:-1]
-    return middle - image[:-2, 1:-1] - image[2:, 1:-1] - image[1:-1, :-2] - image[1:-1, 2:]
+    middle: NDArray[np.float32] = 4 * image[1:-1, 1:-1]
+    edges: NDArray[np.float32] = middle - image[:-2, 1:-1] - image[2:, 1:-1] - image[1:-1, :-2] - image[1:-1, 2:]
+    return edges
 
 
 def _pose(landmarks: Points) -> tuple[float, float]:
