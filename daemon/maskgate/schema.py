@@ -1,0 +1,203 @@
+"""Open the gallery file, bring its tables up to date, run its transactions. Knows tables and failures, not subjects.
+
+Writes go through `Database.execute` inside `transaction`, never through `Table.insert` or `executescript`: in
+sqlite-utils 3 those commit the transaction around them, and half an enrolment would be durable.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlite_utils import Database
+
+from maskgate.values import StoreError
+
+APPLICATION_ID = int.from_bytes(b"mgat")
+"""PRAGMA application_id of every gallery; `file` shows it too."""
+PATIENCE_S = 2.0
+"""How long a locked gallery is waited for."""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE subjects (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            name TEXT NOT NULL UNIQUE,
+            created_at TEXT NOT NULL,
+            revoked_at TEXT,
+            erased_at TEXT
+        ) STRICT""",
+        """CREATE TABLE templates (
+            id INTEGER PRIMARY KEY,
+            subject_id INTEGER NOT NULL REFERENCES subjects (id),
+            model TEXT NOT NULL,
+            created_at TEXT NOT NULL,
+            source TEXT NOT NULL,
+            detail TEXT NOT NULL,
+            embedding BLOB NOT NULL
+        ) STRICT""",
+        "CREATE INDEX templates_by_subject ON templates (subject_id, model)",
+        """CREATE TABLE events (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            subject_id INTEGER REFERENCES subjects (id),
+            granted INTEGER,
+            reason TEXT,
+            score REAL,
+            margin REAL,
+            threshold REAL,
+            masked REAL,
+            live REAL,
+            actor TEXT,
+            detail TEXT NOT NULL
+        ) STRICT""",
+        "CREATE INDEX events_by_time ON events (at)",
+        "CREATE INDEX events_by_subject ON events (subject_id, at) WHERE subject_id IS NOT NULL",
+        "CREATE INDEX events_by_reason ON events (reason, at) WHERE reason IS NOT NULL",
+        "CREATE INDEX events_denied ON events (at) WHERE granted = 0",
+    ),
+)
+"""What takes a gallery from one PRAGMA user_version to the next: append here, never edit what has been released.
+
+AUTOINCREMENT: no id is ever given twice, so a log follower misses nothing and `erased-7` stays one person. An event
+names its subject by id alone: erasing and renaming change one row and leave the log's own rows as they were written.
+"""
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into one line that names the gallery and the way out."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {_way_out(path, error)}") from error
+
+
+def _way_out(path: Path, error: sqlite3.Error) -> str:
+    name: str = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return f"locked by another process for {PATIENCE_S:g} s, try again (`fuser -v {path}` shows by whom)"
+    if name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and _is_full(path)):
+        return "the disk is full, free some space"
+    if name.startswith("SQLITE_READONLY"):
+        return "read-only, use sudo or make the file, its folder and its disk writable"
+    if name == "SQLITE_NOTADB":
+        return "is not a gallery, name another file in store.path"
+    if name.startswith("SQLITE_CORRUPT"):
+        return f"is damaged ({error}), restore a backup"
+    if name.startswith(("SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")):
+        return "cannot be opened, use sudo or check who owns the file and its folder"
+    return f"{error} ({name or type(error).__name__})"
+
+
+def _is_full(path: Path) -> bool:
+    disk = os.statvfs(path.parent)
+    return disk.f_bavail * disk.f_frsize < 65536  # the -shm grows by 32 KiB, and reports no space as an I/O error
+
+
+@contextmanager
+def transaction(db: Database, path: Path) -> Iterator[None]:
+    """All or nothing: durable when it ends, rolled back when it raises. IMMEDIATE, so waiting comes before reading."""
+    with explained(path):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            db.execute("COMMIT")
+        except BaseException:
+            if db.conn.in_transaction:  # a full disk may have rolled back by itself
+                db.execute("ROLLBACK")
+            raise
+
+
+def open_database(path: Path, *, create: bool, readonly: bool) -> Database:
+    """Open a gallery, migrated and ready; StoreError in one line for anything that is none or cannot be used."""
+    _look(path, create=create)
+    with explained(path):
+        db = _connect(path, readonly=readonly)
+        try:
+            _prepare(db, path, create=create, readonly=readonly)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+def _look(path: Path, *, create: bool) -> None:
+    try:
+        if path.is_dir():
+            raise StoreError(f"{path}: is a folder, name a file in store.path")
+        if not path.exists() and not create:
+            raise StoreError(f"{path}: there is no gallery yet, `maskgate enrol` makes one")
+        if not path.exists():
+            _touch(path)
+        if path.stat().st_size == 0 and not create:
+            raise StoreError(f"{path}: is empty and not a gallery, remove it or name another file in store.path")
+    except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
+        raise StoreError(f"{path}: {error.strerror}, use sudo or check store.path and its folder") from error
+
+
+def _touch(path: Path) -> None:
+    """Make the file as its folder has it: same owner, and the folder's group may do what it may in the folder."""
+    folder = path.parent.stat()
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+    try:
+        if os.geteuid() == 0:
+            os.fchown(handle, folder.st_uid, folder.st_gid)
+        os.fchmod(handle, 0o600 | folder.st_mode & 0o060)
+    finally:
+        os.close(handle)
+
+
+def _connect(path: Path, *, readonly: bool) -> Database:
+    uri = f"file:{quote(str(path.absolute()))}?mode={'ro' if readonly else 'rw'}"
+    connection = sqlite3.connect(uri, uri=True, timeout=PATIENCE_S, isolation_level=None)
+    return Database(connection, recursive_triggers=False, execute_plugins=False)
+
+
+def pragma(db: Database, name: str) -> int:
+    """A PRAGMA's integer."""
+    return int(db.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _prepare(db: Database, path: Path, *, create: bool, readonly: bool) -> None:
+    _recognise(db, path, create=create)
+    for setting in ("foreign_keys = ON", "secure_delete = ON", "synchronous = FULL"):
+        db.execute(f"PRAGMA {setting}").fetchall()
+    if readonly:
+        if pragma(db, "user_version") < len(MIGRATIONS):
+            raise StoreError(f"{path}: older than this maskgate, start the daemon once to bring it up to date")
+        return
+    db.execute("PRAGMA journal_mode = WAL").fetchall()
+    with transaction(db, path):  # also what tells a read-only or locked gallery now rather than at the first visit
+        _migrate(db, path)
+
+
+def _recognise(db: Database, path: Path, *, create: bool) -> None:
+    version, application = pragma(db, "user_version"), pragma(db, "application_id")
+    if create and (version, application) == (0, 0) and pragma(db, "schema_version") == 0:
+        return
+    if application != APPLICATION_ID:
+        raise StoreError(f"{path}: is a database of another program, name another file in store.path")
+    _refuse_newer(version, path)
+
+
+def _refuse_newer(version: int, path: Path) -> None:
+    if version > len(MIGRATIONS):
+        ours = len(MIGRATIONS)
+        raise StoreError(f"{path}: has schema {version}, this maskgate knows up to {ours}, install a newer maskgate")
+
+
+def _migrate(db: Database, path: Path) -> None:
+    version = pragma(db, "user_version")  # asked again: another process may have migrated before our BEGIN
+    _refuse_newer(version, path)
+    for statements in MIGRATIONS[version:]:
+        for statement in statements:
+            db.execute(statement)
+    if version < len(MIGRATIONS):
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
