@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,15 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFilter
 
 Image: TypeAlias = NDArray[np.uint8]
-Field: TypeAlias = NDArray[np.float32]
-"""One number per pixel of the patch, (h, w) float32."""
+Field: TypeAlias = NDArray[Any]
+"""Floats per pixel of the patch, (h, w) or (h, w, 3)."""
 Shade: TypeAlias = Callable[["Patch", np.random.Generator], Field]
 
 KINDS = ("surgical", "cloth", "n95", "dark", "patterned", "below_nose", "scarf")
 
 HEAD_MM = np.array([[-31.5, 0, 0], [31.5, 0, 0], [0, 42, 27], [-25, 69, 4], [25, 69, 4]], np.float64)
 """Right eye, left eye, nose tip, right and left mouth corner of the head that is posed."""
-EAR_MM = np.array([70.0, 12.0, -62.0])
+EAR_MM = np.array([67.0, 16.0, -60.0])
 CENTRE_MM = (0.0, 72.0)
 """Every outline is star-shaped around this point."""
 
@@ -84,14 +84,14 @@ class Patch:
         return slice(self.top, self.top + self.x.shape[0]), slice(self.left, self.left + self.x.shape[1])
 
     def line(self, distance: Field, width_mm: float) -> Field:
-        """A soft line of `width_mm` where `distance` is zero, 1 at its middle; fades instead of flickering when thin."""
+        """A soft line of `width_mm` where `distance` is zero, 1 at its middle; a thin one fades instead."""
         width = max(width_mm, 0.7 / self.scale)
-        return np.exp(-((distance / width) ** 2)) * np.float32(width_mm / width)
+        return np.asarray(np.exp(-((distance / width) ** 2)) * np.float32(width_mm / width))
 
     def waves(self, along: Field, period_mm: float) -> Field:
         """A sine of `period_mm`, -1 to 1; vanishes as the period nears two pixels."""
         sharp = np.exp(-((2.2 / (self.scale * period_mm)) ** 2))
-        return np.sin(along * np.float32(2 * np.pi / period_mm)) * np.float32(sharp)
+        return np.asarray(np.sin(along * np.float32(2 * np.pi / period_mm)) * np.float32(sharp))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Style:
     """True when a pattern is printed on it."""
 
 
-def draw(rgb: Image, landmarks: NDArray[np.floating], kind: str, rng: np.random.Generator) -> Image:
+def draw(rgb: Image, landmarks: NDArray[Any], kind: str, rng: np.random.Generator) -> Image:
     """A copy of the picture with a mask of `kind` (one of `KINDS`) worn by the face with these landmarks.
 
     `landmarks` is (5, 2): right eye (image left), left eye, nose tip, right and left mouth corner, in pixels. The same
@@ -290,7 +290,8 @@ def shading(patch: Patch, inside: Field, style: Style, rng: np.random.Generator)
     form = 0.42 + 0.58 * np.clip(facing, 0.1, 1.35)
     shine = style.gloss * np.clip(facing - 0.85, 0, 1) ** 2 * 4
     hem = 0.10 * patch.line(inside - 4.0, 0.8) + 0.16 * np.exp(-np.clip(inside, 0, 40) / 1.6)
-    return np.clip(form + shine + style.shade(patch, rng) + creases(patch, rng) - hem, 0.12, 1.5).astype("f4")
+    fabric: Field = form + shine + style.shade(patch, rng) + creases(patch, rng) - hem
+    return np.clip(fabric, 0.12, 1.5).astype("f4")
 
 
 def contact_shadow(patch: Patch, inside: Field) -> Field:
@@ -329,7 +330,7 @@ def pleats(patch: Patch, rng: np.random.Generator) -> Field:
         folds += 0.07 * np.exp(-(((below + 4) / 3) ** 2))
     wire = 0.08 * patch.line(patch.y - 27 - (patch.x / 22) ** 2 * 4, 1.6) * (np.abs(patch.x) < 34)
     sides = -0.10 * patch.line(np.abs(patch.x) - 54, 0.8)
-    return folds + wire + sides + 0.012 * patch.waves(patch.x + patch.y, 1.6)
+    return np.asarray(folds + wire + sides + 0.012 * patch.waves(patch.x + patch.y, 1.6))
 
 
 def weave(patch: Patch, rng: np.random.Generator) -> Field:
@@ -346,10 +347,10 @@ def moulded(patch: Patch, rng: np.random.Generator) -> Field:
     if rng.random() < 0.5:
         fold = -0.14 * patch.line(patch.x, 0.9) + 0.09 * np.exp(-np.abs(patch.x) / 9) * np.sign(patch.x + 0.01)
         edge = -0.10 * patch.line(np.hypot(patch.x / 1.05, (patch.y - 72) * 1.02) - 46, 0.8)
-        return fold + edge + grain
+        return np.asarray(fold + edge + grain)
     ring = np.hypot(patch.x / 1.05, (patch.y - 70) * 0.98)
     cup = 0.14 * np.cos(np.clip(ring / 46, 0, 1.5) * 2.2) - 0.16 * patch.line(ring - 43, 1.3)
-    return cup + 0.07 * patch.line(ring - 40, 1.5) + grain + valve(patch, rng)
+    return np.asarray(cup + 0.07 * patch.line(ring - 40, 1.5) + grain + valve(patch, rng))
 
 
 def valve(patch: Patch, rng: np.random.Generator) -> Field:
@@ -359,7 +360,7 @@ def valve(patch: Patch, rng: np.random.Generator) -> Field:
     x, y = patch.x - np.float32(rng.choice((-1, 1)) * 17), patch.y - 76
     side = np.maximum(np.abs(x), np.abs(y)) - 10
     slots = patch.waves(y, 4.5) * (side < -2)
-    return -0.22 * patch.line(side, 1.2) + 0.05 * (side < 0) + 0.06 * slots
+    return np.asarray(-0.22 * patch.line(side, 1.2) + 0.05 * (side < 0) + 0.06 * slots)
 
 
 def knit(patch: Patch, rng: np.random.Generator) -> Field:
@@ -368,7 +369,7 @@ def knit(patch: Patch, rng: np.random.Generator) -> Field:
     wander = blotches(patch, rng, 45, 10.0)
     heavy = 0.17 * np.sin((sag + wander) / np.float32(rng.uniform(5.5, 8))) * np.clip((patch.y - 35) / 45, 0.15, 1)
     small = 0.05 * np.sin((sag + 0.5 * wander + 0.4 * patch.x) / 2.7)
-    return heavy + small + 0.03 * patch.waves(sag, 2.4) + 0.03 * patch.waves(patch.x, 2.8)
+    return np.asarray(heavy + small + 0.03 * patch.waves(sag, 2.4) + 0.03 * patch.waves(patch.x, 2.8))
 
 
 def blotches(patch: Patch, rng: np.random.Generator, size_mm: float, strength: float) -> Field:
@@ -440,9 +441,10 @@ def tie(
         for start, end in style.straps:
             path = strap(outline, side, start, end + rng.normal(0, 1.5))
             pixels = (pose.project(path) - (patch.left, patch.top)) * many
-            if side * (pixels[-1] - pixels[0]) @ pose.plane[0] > 0:
+            if side * (pixels[-1] - pixels[0]) @ pose.plane[0] > 5 * many * (pose.plane[0] @ pose.plane[0]):
                 pen.line([(float(a), float(b)) for a, b in pixels], fill=255, width=width, joint="curve")
-    thin = sheet.resize(patch.x.shape[::-1], Pillow.Resampling.BOX).filter(ImageFilter.GaussianBlur(0.4))
+    rows, columns = patch.x.shape
+    thin = sheet.resize((columns, rows), Pillow.Resampling.BOX).filter(ImageFilter.GaussianBlur(0.4))
     cover = np.asarray(thin, np.float32)[..., None] / 255
     shade = blurred(cover[..., 0], 1.5 * pose.scale)[..., None]
     return np.asarray(over * (1 - 0.3 * shade) * (1 - cover) + np.clip(colour * 0.85, 0, 255) * cover, np.float32)
@@ -452,7 +454,7 @@ def strap(outline: NDArray[np.float64], side: int, start_y: float, end_y: float)
     """(n, 3) millimetres: from the mask's side at a height, sagging a little, to the ear."""
     edge = outline[np.sign(outline[:, 0]) == side]
     x, y = edge[np.argmin(np.abs(edge[:, 1] - start_y) - 0.5 * np.abs(edge[:, 0]))]
-    begin = np.array([x - side * 2, y, float(surface(np.float32(x), np.float32(y))[0])])
+    begin = np.array([x - side * 2, y, float(surface(np.array([x]), np.array([y]))[0][0])])
     end = EAR_MM * (side, 1, 1) + (0, end_y, 0)
     t = np.linspace(0, 1, 9)[:, None]
     return np.asarray(begin + (end - begin) * t + np.array([side * 3.0, 2.0, 0]) * np.sin(np.pi * t))
@@ -464,7 +466,7 @@ FLAT = ((0, 17), (11, 22), (26, 33), (44, 38), (57, 41), (60, 60), (57, 84), (46
 FITTED = ((0, 18), (10, 23), (24, 35), (42, 41), (60, 45), (64, 58), (57, 80), (44, 100), (24, 115), (0, 119))
 CUP = ((0, 13), (12, 19), (26, 31), (40, 42), (50, 58), (53, 76), (48, 94), (36, 110), (18, 120), (0, 123))
 LOW = ((0, 53), (12, 53), (28, 52), (45, 52), (57, 53), (60, 66), (57, 88), (46, 106), (26, 119), (0, 123))
-WRAP = ((0, 24), (14, 28), (34, 38), (56, 42), (74, 44), (80, 66), (74, 98), (72, 128), (60, 156), (0, 168))
+WRAP = ((0, 23), (14, 27), (34, 38), (54, 46), (68, 56), (73, 78), (72, 104), (72, 130), (64, 156), (0, 168))
 
 
 def choose_style(kind: str, rng: np.random.Generator) -> Style:
