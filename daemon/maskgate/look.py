@@ -13,7 +13,7 @@ from time import perf_counter
 import numpy as np
 
 from maskgate import align, config, decide
-from maskgate.calibrate import Threshold
+from maskgate.calibrate import Threshold, odds
 from maskgate.faces import Faces
 from maskgate.match import Gallery
 from maskgate.pixels import Picture
@@ -161,6 +161,11 @@ def thresholds_of(faces: Faces, settings: config.Policy, templates: int) -> dict
     return faces.calibration.thresholds(
         settings.stranger_odds, templates=templates, looks=settings.looks, agree=settings.agree
     )
+
+
+def odds_of(limit: Threshold, settings: config.Policy, templates: int) -> int:
+    """Return the strangers' visits of which at most one is let in at `limit`."""
+    return odds(limit, templates=templates, looks=settings.looks, agree=settings.agree)
 
 
 def policy_of(settings: config.Settings, faces: Faces, templates: int) -> decide.Policy:

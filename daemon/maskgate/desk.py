@@ -1,0 +1,174 @@
+"""Answer the administrator's command from within the loop: what the gate is doing, and enrolment before its camera."""
+
+from __future__ import annotations
+
+import base64
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+from maskgate import __version__, config, decide, look
+from maskgate.control import Request, Requests
+from maskgate.faces import Faces
+from maskgate.match import Gallery
+from maskgate.values import FAULTS, Embedding, Quality, Sighting
+
+SHOT_GAP_S = 0.5
+"""Between two shots of an enrolment the person should have moved a little."""
+ENROL_S = 90.0
+"""An enrolment at the gate gives up after this long: nobody is let in meanwhile."""
+MOST_SHOTS = 10
+
+
+class Seen(Protocol):
+    """What the desk needs of a moment of the loop."""
+
+    @property
+    def sighting(self) -> Sighting | None: ...
+    @property
+    def decision(self) -> decide.Decision | None: ...
+
+
+class Enrolled(Protocol):
+    """What the desk needs of the roster."""
+
+    @property
+    def gallery(self) -> Gallery: ...
+
+
+@dataclass(slots=True)
+class Sitting:
+    """An enrolment at the gate, under way."""
+
+    request: Request
+    wanted: int
+    began_s: float
+    shots: list[tuple[Embedding, Quality]] = field(default_factory=list)
+    last_shot_s: float = float("-inf")
+
+
+class Desk:
+    """Serves requests between two frames; never waits for a client."""
+
+    def __init__(self, requests: Requests, *, faces: Faces, roster: Enrolled, settings: config.Settings) -> None:
+        """Answer `requests` about the running loop."""
+        self._requests, self._faces, self._roster, self._settings = requests, faces, roster, settings
+        self._sitting: Sitting | None = None
+        self._began_s = time.monotonic()
+        self._frames = 0
+        self._frame_s: float | None = None
+        self._last: decide.Decision | None = None
+
+    @property
+    def enrolling(self) -> bool:
+        """True while somebody is being enrolled at the gate."""
+        return self._sitting is not None
+
+    def serve(self, moment: Seen | None) -> None:
+        """Answer what has come in, and take the next shot of an enrolment; `moment` is None without a camera."""
+        if moment is not None:
+            self._frames += 1
+            self._frame_s = time.monotonic()
+            self._last = moment.decision or self._last
+        while (request := self._requests.pending()) is not None:
+            self._take(request)
+        if self._sitting is not None:
+            self._continue(self._sitting, moment.sighting if moment else None)
+
+    def _take(self, request: Request) -> None:
+        if request.name == "status":
+            request.reply(self._status())
+            request.close()
+        elif request.name == "enrol":
+            self._begin(request)
+        else:
+            request.reply({"error": f"{request.name}: the daemon knows no such request"})
+            request.close()
+
+    def _status(self) -> dict[str, Any]:
+        """Describe the running daemon as JSON values."""
+        now_s = time.monotonic()
+        camera = self._settings.camera
+        return {
+            "version": __version__,
+            "state": "enrolling" if self.enrolling else "armed" if self._camera_is_alive(now_s) else "camera_failed",
+            "up_s": round(now_s - self._began_s, 1),
+            "frames": self._frames,
+            "camera": {"source": camera.source, "size": camera.size, "lores": camera.lores, "fps": camera.fps},
+            "gallery": {"subjects": len(self._roster.gallery.subjects), "templates": len(self._roster.gallery)},
+            "runtime": self._faces.runtime,
+            "models": self._faces.digests,
+            "last_decision": None
+            if self._last is None
+            else {
+                "ago_s": round(now_s - self._last.at_s, 1),
+                "granted": self._last.granted,
+                "reason": self._last.reason,
+                "subject": self._last.subject,
+            },
+        }
+
+    def _camera_is_alive(self, now_s: float) -> bool:
+        return self._frame_s is not None and now_s - self._frame_s < self._settings.camera.stall_s
+
+    def _begin(self, request: Request) -> None:
+        wanted = request.args.get("shots", 3)
+        if self._sitting is not None:
+            request.reply({"error": "somebody is being enrolled at the gate already; wait until that is done"})
+            request.close()
+        elif not isinstance(wanted, int) or not 1 <= wanted <= MOST_SHOTS:
+            request.reply({"error": f"shots is {wanted!r}, must be 1 to {MOST_SHOTS}"})
+            request.close()
+        else:
+            self._sitting = Sitting(request, wanted, time.monotonic())
+
+    def _continue(self, sitting: Sitting, sighting: Sighting | None) -> None:
+        """Take a shot if this frame gives one, and tell the client what is seen."""
+        now_s = time.monotonic()
+        if sighting is not None and sighting.probe is not None and self._gives_shot(sitting, sighting, now_s):
+            sitting.shots.append((sighting.probe, sighting.quality))
+            sitting.last_shot_s = now_s
+        alive = sitting.request.reply(_progress(sitting, sighting))
+        if len(sitting.shots) == sitting.wanted:
+            sitting.request.reply({"done": True, "model": self._faces.embedder, "shots": _shots(sitting)})
+        elif now_s - sitting.began_s > ENROL_S:
+            sitting.request.reply({"error": f"no {sitting.wanted} good shots within {ENROL_S:.0f} s; try better light"})
+        elif alive:
+            return
+        sitting.request.close()
+        self._sitting = None
+
+    def _gives_shot(self, sitting: Sitting, sighting: Sighting, now_s: float) -> bool:
+        good = sighting.usable and sighting.masked < 0.5 and not sighting.others
+        return good and now_s - sitting.last_shot_s >= SHOT_GAP_S
+
+
+def _progress(sitting: Sitting, sighting: Sighting | None) -> dict[str, Any]:
+    """Say what is seen, and what would help."""
+    faults = list(sighting.quality.faults) if sighting else []
+    return {
+        "face": sighting is not None,
+        "faults": faults,
+        "say": _advice(sighting, faults),
+        "masked": round(sighting.masked, 3) if sighting else 0.0,
+        "taken": len(sitting.shots),
+        "wanted": sitting.wanted,
+    }
+
+
+def _advice(sighting: Sighting | None, faults: list[str]) -> str:
+    if sighting is None:
+        return "nobody is there: step before the camera"
+    if sighting.others:
+        return "two faces are there: one at a time"
+    if faults:
+        return FAULTS[faults[0]]
+    return "mask off, please" if sighting.masked >= 0.5 else "good: turn the head a little"
+
+
+def _shots(sitting: Sitting) -> list[dict[str, Any]]:
+    """Word the shots as JSON values."""
+    return [
+        {"embedding": base64.b64encode(probe.astype("<f4").tobytes()).decode(), "quality": asdict(quality)}
+        for probe, quality in sitting.shots
+    ]
