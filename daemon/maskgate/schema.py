@@ -61,6 +61,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX events_by_reason ON events (reason, at) WHERE reason IS NOT NULL",
         "CREATE INDEX events_denied ON events (at) WHERE granted = 0",
     ),
+    (
+        """CREATE TABLE former_names (
+            id INTEGER PRIMARY KEY,
+            subject_id INTEGER NOT NULL REFERENCES subjects (id),
+            name TEXT NOT NULL,
+            until_at TEXT NOT NULL
+        ) STRICT""",
+        "CREATE INDEX former_names_by_subject ON former_names (subject_id)",
+    ),
 )
 """What takes a gallery from one PRAGMA user_version to the next: append here, never edit what has been released.
 

@@ -10,8 +10,8 @@ import json
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,14 +19,17 @@ from typing import Any, Self
 import numpy as np
 from sqlite_utils import Database
 
+from maskgate import erasure, events
+from maskgate.events import Event, Question
 from maskgate.schema import explained, open_database, pragma, transaction
 from maskgate.values import BadName, Embedding, Template, UnknownSubject
+
+__all__ = ["Event", "Store", "Subject", "open_store", "plain_name"]
 
 LONGEST_NAME = 100
 """Characters, after normalising."""
 PSEUDONYM = "erased-"
 """What the name of an erased subject becomes, with the subject's number: nobody can be enrolled under such a name."""
-_BATCH = 1000
 _SHOWN = 24
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -44,32 +47,8 @@ class Subject:
     models: tuple[str, ...]
     """sha256 of each model that made one of the templates."""
     last_granted_at: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One line of the log."""
-
-    kind: str
-    """"decision", "enrolled", "revoked", "reinstated", "renamed", "erased", "started", "stopped", "fault", ..."""
-    at: str = ""
-    """UTC, ISO 8601 with milliseconds and Z; left empty, `Store.record` stamps it."""
-    subject: str | None = None
-    """The subject's present name, or pseudonym; None for a stranger."""
-    granted: bool | None = None
-    """None for what is not a decision."""
-    reason: str | None = None
-    score: float | None = None
-    margin: float | None = None
-    threshold: float | None = None
-    masked: float | None = None
-    live: float | None = None
-    actor: str | None = None
-    """The UNIX user who did it; None for the daemon itself."""
-    detail: Mapping[str, Any] = field(default_factory=dict)
-    """Anything JSON, but no names: those belong in `subject`, where erasing finds them."""
-    id: int = 0
-    """Position in the log, from 1, never given twice; 0 until recorded."""
+    formerly: tuple[str, ...]
+    """Earlier names, oldest first."""
 
 
 def open_store(path: str | Path, *, create: bool = False, readonly: bool = False) -> Store:
@@ -80,18 +59,6 @@ def open_store(path: str | Path, *, create: bool = False, readonly: bool = False
     """
     place = Path(path)
     return Store(open_database(place, create=create, readonly=readonly), place)
-
-
-def now_at() -> str:
-    """Wall-clock UTC as the log writes it."""
-    return stamp(datetime.now(UTC))
-
-
-def stamp(moment: datetime) -> str:
-    """An aware moment as the log writes it; text order is time order. ValueError for a naive one."""
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment}: no time zone")
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
 def plain_name(name: str) -> str:
@@ -178,7 +145,7 @@ class Store:
         a unit vector as long as `model`'s others.
         """
         plain = plain_name(name)
-        at = now_at()
+        at = events.now_at()
         with self._change():
             blobs = self._blobs([embedding for embedding, _ in embeddings], model)
             subject_id = self._admit(plain, at)
@@ -186,7 +153,7 @@ class Store:
                 self._db.execute(
                     "INSERT INTO templates (subject_id, model, created_at, source, detail, embedding)"
                     " VALUES (?, ?, ?, ?, ?, ?)",
-                    (subject_id, model, at, source, _json(detail), blob),
+                    (subject_id, model, at, source, events.as_json(detail), blob),
                 )
             self._log("enrolled", subject_id, actor, {"templates": len(blobs), "model": model})
 
@@ -195,7 +162,7 @@ class Store:
         with self._change():
             subject_id = self._id_of(name)
             changed = self._db.execute(
-                "UPDATE subjects SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (now_at(), subject_id)
+                "UPDATE subjects SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (events.now_at(), subject_id)
             )
             if changed.rowcount:
                 self._log("revoked", subject_id, actor)
@@ -217,20 +184,44 @@ class Store:
             subject_id = self._id_of(name)
             if self._find(plain) not in (None, subject_id):
                 raise BadName(f"name {plain!r}: is taken, choose another")
+            self._db.execute(
+                "INSERT INTO former_names (subject_id, name, until_at) SELECT id, name, ? FROM subjects WHERE id = ?",
+                (events.now_at(), subject_id),
+            )
             self._db.execute("UPDATE subjects SET name = ? WHERE id = ?", (plain, subject_id))
             self._log("renamed", subject_id, actor)
+
+    def erase(self, name: str, *, actor: str) -> str:
+        """Remove the templates and every name of a subject, prove that no byte of them is left; returns the pseudonym.
+
+        The log keeps its events under the pseudonym. Proven means: SQLite overwrites what it deletes, the -wal is
+        emptied, and all the gallery's files are then searched for the embeddings and the names (a name of under four
+        bytes cannot be searched for; the file is rebuilt from what lives instead). Erasing a pseudonym proves again.
+        The file may be rebuilt, which keeps other writers waiting: seconds for a long log. StoreError when something
+        is left, or when a reader that will not end keeps the -wal from being emptied.
+        """
+        with self._change():
+            subject_id = self._find(name)
+            if subject_id is None:
+                raise _unknown(name)
+            pseudonym = f"{PSEUDONYM}{subject_id}"
+            secrets = erasure.secrets_of(self._rows, subject_id, pseudonym)
+            if secrets.names:
+                erasure.forget(self._db, self._rows, subject_id, secrets)
+                self._log("erased", subject_id, actor)
+        erasure.prove_gone(self._db, self._rows, self.path, secrets)
+        return pseudonym
 
     # -- the log -------------------------------------------------------------------------------------------------
 
     def record(self, event: Event) -> int:
         """Write an event, and return its id once it is on the disk: before that, nothing may act on it.
 
-        UnknownSubject when `event.subject` is not enrolled, or when it grants to someone revoked meanwhile: the gate
-        must then stay locked, whatever the policy says about a log that fails.
+        UnknownSubject when it grants to someone who was revoked or erased meanwhile: the gate must then stay locked,
+        whatever the policy says about a log that fails. A refusal of someone erased meanwhile is kept without the name.
         """
         with self._change():
-            subject_id = None if event.subject is None else self._id_of(event.subject, grants=event.granted is True)
-            return self._insert(event, subject_id)
+            return events.write(self._db, event, self._named_by(event))
 
     def events(
         self,
@@ -249,10 +240,13 @@ class Store:
         `person` may be the pseudonym of an erased subject; UnknownSubject when there never was one of that name.
         The order is the wall clock's, so after the clock was set back it is not the order of recording.
         """
-        where, values = self._conditions(since, until, person, denied, reason)
+        subject_id = None if person is None else self._find(person)
+        if person is not None and subject_id is None:
+            raise _unknown(person)
+        question = Question(since, until, subject_id, denied, reason)
         if after_id is not None:
-            return self._follow(where, values, after_id, limit)
-        return self._browse(where, values, limit)
+            return events.follow(self._rows, question, after_id=after_id, limit=limit)
+        return events.browse(self._rows, question, limit=limit)
 
     # -- inside --------------------------------------------------------------------------------------------------
 
@@ -269,13 +263,21 @@ class Store:
         found = self._rows("SELECT id FROM subjects WHERE name = ?", (_folded(name),))
         return int(found[0]["id"]) if found else None
 
-    def _id_of(self, name: str, *, grants: bool = False) -> int:
-        found = self._rows("SELECT id, revoked_at FROM subjects WHERE name = ? AND erased_at IS NULL", (_folded(name),))
-        if not found:
+    def _id_of(self, name: str) -> int:
+        subject_id = self._find(name)
+        if subject_id is None or name.startswith(PSEUDONYM):
             raise _unknown(name)
-        if grants and found[0]["revoked_at"]:
-            raise UnknownSubject(f"{name}: was revoked at {found[0]['revoked_at']}")
-        return int(found[0]["id"])
+        return subject_id
+
+    def _named_by(self, event: Event) -> int | None:
+        if event.subject is None:
+            return None
+        if not event.granted:
+            return self._find(event.subject)
+        subject_id = self._id_of(event.subject)
+        if self._rows("SELECT 1 FROM subjects WHERE id = ? AND revoked_at IS NOT NULL", (subject_id,)):
+            raise UnknownSubject(f"{event.subject}: was revoked meanwhile, the gate stays locked")
+        return subject_id
 
     def _admit(self, plain: str, at: str) -> int:
         found = self._rows("SELECT id, revoked_at FROM subjects WHERE name = ?", (plain,))
@@ -297,77 +299,14 @@ class Store:
         return [embedding.astype("<f4").tobytes() for embedding in embeddings]
 
     def _log(self, kind: str, subject_id: int, actor: str, detail: Mapping[str, Any] | None = None) -> None:
-        self._insert(Event(kind, actor=actor, detail=detail or {}), subject_id)
-
-    def _insert(self, event: Event, subject_id: int | None) -> int:
-        added = self._db.execute(
-            "INSERT INTO events (at, kind, subject_id, granted, reason, score, margin, threshold, masked, live, actor,"
-            " detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                *(event.at or now_at(), event.kind, subject_id, event.granted, event.reason),
-                *(event.score, event.margin, event.threshold, event.masked, event.live, event.actor),
-                _json(event.detail),
-            ),
-        )
-        return int(added.lastrowid or 0)
-
-    def _conditions(
-        self, since: datetime | None, until: datetime | None, person: str | None, denied: bool, reason: str | None
-    ) -> tuple[list[str], list[Any]]:
-        asked: list[tuple[str, Any]] = []
-        if since is not None:
-            asked.append(("at >= ?", stamp(since)))
-        if until is not None:
-            asked.append(("at < ?", stamp(until)))
-        if person is not None:
-            subject_id = self._find(person)
-            if subject_id is None:
-                raise _unknown(person)
-            asked.append(("subject_id = ?", subject_id))
-        if reason is not None:
-            asked.append(("reason = ?", reason))
-        where = [condition for condition, _ in asked] + (["granted = 0"] if denied else [])
-        return where, [value for _, value in asked]
-
-    def _follow(self, where: list[str], values: list[Any], after_id: int, limit: int | None) -> Iterator[Event]:
-        """Batches, each its own short read: a reader that pauses must not keep the -wal from being emptied."""
-        left = limit
-        while left is None or left > 0:
-            size = _BATCH if left is None else min(left, _BATCH)
-            sql = f"{_EVENTS} WHERE {' AND '.join(['e.id > ?', *where])} ORDER BY e.id LIMIT {size}"
-            batch = self._rows(sql, (after_id, *values))
-            yield from map(_event, batch)
-            if len(batch) < size:
-                return
-            after_id = batch[-1]["id"]
-            left = None if left is None else left - size
-
-    def _browse(self, where: list[str], values: list[Any], limit: int | None) -> Iterator[Event]:
-        """From the oldest wanted event on, in batches."""
-        if limit is not None and limit < 1:
-            return
-        last = ("", 0) if limit is None else self._oldest(where, values, limit)
-        conditions = " AND ".join(["(e.at, e.id) > (?, ?)", *where])
-        sql = f"{_EVENTS} WHERE {conditions} ORDER BY e.at, e.id LIMIT {_BATCH}"
-        while batch := self._rows(sql, (*last, *values)):
-            yield from map(_event, batch)
-            last = (batch[-1]["at"], batch[-1]["id"])
-
-    def _oldest(self, where: list[str], values: list[Any], limit: int) -> tuple[str, int]:
-        """Just before the oldest of the newest `limit` events."""
-        conditions = f" WHERE {' AND '.join(where)}" if where else ""
-        sql = f"SELECT at, id FROM events{conditions} ORDER BY at DESC, id DESC LIMIT 1 OFFSET ?"
-        found = self._rows(sql, (*values, limit - 1))
-        return (found[0]["at"], found[0]["id"] - 1) if found else ("", 0)
+        events.write(self._db, Event(kind, actor=actor, detail=detail or {}), subject_id)
 
 
 _SUBJECTS = """SELECT s.id, name, s.created_at, revoked_at, count(t.id) AS templates,
     group_concat(DISTINCT model) AS models,
-    (SELECT at FROM events WHERE subject_id = s.id AND granted = 1 ORDER BY at DESC LIMIT 1) AS last_granted_at
+    (SELECT at FROM events WHERE subject_id = s.id AND granted = 1 ORDER BY at DESC LIMIT 1) AS last_granted_at,
+    (SELECT json_group_array(name) FROM former_names WHERE subject_id = s.id) AS formerly
     FROM subjects AS s LEFT JOIN templates AS t ON t.subject_id = s.id"""
-_EVENTS = """SELECT e.id, at, kind, name AS subject, granted, reason, score, margin, threshold, masked, live, actor,
-    detail
-    FROM events AS e LEFT JOIN subjects ON subjects.id = subject_id"""
 
 
 def _folded(name: str) -> str:
@@ -378,14 +317,6 @@ def _unknown(name: str) -> UnknownSubject:
     return UnknownSubject(f"{name[:_SHOWN]!a}: nobody of that name is enrolled, `maskgate people` lists everyone")
 
 
-def _json(detail: Mapping[str, Any]) -> str:
-    return json.dumps(dict(detail), ensure_ascii=False, sort_keys=True, allow_nan=False)
-
-
 def _subject(row: dict[str, Any]) -> Subject:
-    return Subject(**row | {"models": tuple(sorted(filter(None, (row["models"] or "").split(","))))})
-
-
-def _event(row: dict[str, Any]) -> Event:
-    granted = None if row["granted"] is None else bool(row["granted"])
-    return Event(**row | {"granted": granted, "detail": json.loads(row["detail"])})
+    models = tuple(sorted(filter(None, (row["models"] or "").split(","))))
+    return Subject(**row | {"models": models, "formerly": tuple(json.loads(row["formerly"]))})

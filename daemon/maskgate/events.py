@@ -1,0 +1,144 @@
+"""The log's rows: events written, found and followed. Works on an open database; opens and commits nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, TypeAlias
+
+from sqlite_utils import Database
+
+_BATCH = 1000
+_SELECT = """SELECT e.id, at, kind, name AS subject, granted, reason, score, margin, threshold, masked, live, actor,
+    detail FROM events AS e LEFT JOIN subjects ON subjects.id = subject_id"""
+
+Ask: TypeAlias = Callable[[str, Sequence[Any]], list[dict[str, Any]]]
+"""Runs a query to its end and returns the rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the log."""
+
+    kind: str
+    """"decision", "enrolled", "revoked", "reinstated", "renamed", "erased", "started", "stopped", "fault", ..."""
+    at: str = ""
+    """UTC, ISO 8601 with milliseconds and Z; left empty, `Store.record` stamps it."""
+    subject: str | None = None
+    """The subject's present name, or pseudonym; None for a stranger."""
+    granted: bool | None = None
+    """None for what is not a decision."""
+    reason: str | None = None
+    score: float | None = None
+    margin: float | None = None
+    threshold: float | None = None
+    masked: float | None = None
+    live: float | None = None
+    actor: str | None = None
+    """The UNIX user who did it; None for the daemon itself."""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    """Anything JSON, but no names: those belong in `subject`, where erasing finds them."""
+    id: int = 0
+    """Position in the log, from 1, never given twice; 0 until recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Which events are asked for; what is None is not asked."""
+
+    since: datetime | None = None
+    """Included."""
+    until: datetime | None = None
+    """Not included."""
+    subject_id: int | None = None
+    denied: bool = False
+    reason: str | None = None
+
+    def conditions(self) -> tuple[list[str], list[Any]]:
+        """SQL conditions and their values; ValueError for a time without a zone."""
+        asked: list[tuple[str, Any]] = [
+            ("at >= ?", self.since and stamp(self.since)),
+            ("at < ?", self.until and stamp(self.until)),
+            ("subject_id = ?", self.subject_id),
+            ("reason = ?", self.reason),
+            # a literal: a bound value would not match the condition of the partial index
+            ("granted = 0", () if self.denied else None),
+        ]
+        kept = [(condition, value) for condition, value in asked if value is not None]
+        return [condition for condition, _ in kept], [value for _, value in kept if value != ()]
+
+
+def now_at() -> str:
+    """Wall-clock UTC as the log writes it."""
+    return stamp(datetime.now(UTC))
+
+
+def stamp(moment: datetime) -> str:
+    """An aware moment as the log writes it; text order is time order. ValueError for a naive one."""
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment}: no time zone")
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def as_json(detail: Mapping[str, Any]) -> str:
+    """Detail as stored: UTF-8 as it is, so that a name in it can be searched for."""
+    return json.dumps(dict(detail), ensure_ascii=False, sort_keys=True, allow_nan=False)
+
+
+def write(db: Database, event: Event, subject_id: int | None) -> int:
+    """Add an event to the open transaction; returns its id."""
+    added = db.execute(
+        "INSERT INTO events (at, kind, subject_id, granted, reason, score, margin, threshold, masked, live, actor,"
+        " detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            *(event.at or now_at(), event.kind, subject_id, event.granted, event.reason),
+            *(event.score, event.margin, event.threshold, event.masked, event.live, event.actor),
+            as_json(event.detail),
+        ),
+    )
+    return int(added.lastrowid or 0)
+
+
+def follow(ask: Ask, question: Question, *, after_id: int, limit: int | None) -> Iterator[Event]:
+    """Later events in the order of recording, at most the first `limit`.
+
+    In batches, each its own short read: a reader that pauses must not keep the -wal from being emptied.
+    """
+    where, values = question.conditions()
+    sql = f"{_SELECT} WHERE {' AND '.join(['e.id > ?', *where])} ORDER BY e.id LIMIT ?"
+    left = limit
+    while left is None or left > 0:
+        size = _BATCH if left is None else min(left, _BATCH)
+        batch = ask(sql, (after_id, *values, size))
+        yield from map(_event, batch)
+        if len(batch) < size:
+            return
+        after_id = batch[-1]["id"]
+        left = None if left is None else left - size
+
+
+def browse(ask: Ask, question: Question, *, limit: int | None) -> Iterator[Event]:
+    """Events by the wall clock, newest last, at most the newest `limit`; in batches like `follow`."""
+    if limit is not None and limit < 1:
+        return
+    where, values = question.conditions()
+    last = ("", 0) if limit is None else _just_before(ask, where, values, limit)
+    sql = f"{_SELECT} WHERE {' AND '.join(['(at, e.id) > (?, ?)', *where])} ORDER BY at, e.id LIMIT {_BATCH}"
+    while batch := ask(sql, (*last, *values)):
+        yield from map(_event, batch)
+        last = (batch[-1]["at"], batch[-1]["id"])
+
+
+def _just_before(ask: Ask, where: list[str], values: list[Any], limit: int) -> tuple[str, int]:
+    conditions = f" WHERE {' AND '.join(where)}" if where else ""
+    oldest = ask(
+        f"SELECT at, id FROM events{conditions} ORDER BY at DESC, id DESC LIMIT 1 OFFSET ?", (*values, limit - 1)
+    )
+    return (oldest[0]["at"], oldest[0]["id"] - 1) if oldest else ("", 0)
+
+
+def _event(row: dict[str, Any]) -> Event:
+    granted = None if row["granted"] is None else bool(row["granted"])
+    return Event(**row | {"granted": granted, "detail": json.loads(row["detail"])})
