@@ -22,7 +22,7 @@ from maskgate.control import listen
 from maskgate.desk import Desk
 from maskgate.faces import Faces
 from maskgate.faces import load as load_faces
-from maskgate.gate import Gate, open_gate
+from maskgate.gate import Gate, Sign, open_gate
 from maskgate.match import Gallery
 from maskgate.pixels import Picture
 from maskgate.store import Event, Store, open_store
@@ -159,7 +159,7 @@ class Hands:
         if decision.granted:
             self._open()
         else:
-            self._show("refused")
+            self._gate.show("refused")
         log.info(
             "decision granted=%s reason=%s subject=%r score=%s threshold=%s margin=%s masked=%s frames=%d",
             *(str(decision.granted).lower(), decision.reason, decision.subject, _short(decision.score)),
@@ -189,17 +189,10 @@ class Hands:
         try:
             self._gate.unlock()
         except GateError as error:
-            log.critical("the gate was granted but cannot be driven: %s", error)
+            # The relay cannot be trusted any more: end the process, which drives it inactive once more.
             self.note("fault", error=str(error))
-            self._show("fault")
-            return
-        self._show("granted")
-
-    def _show(self, pattern: str) -> None:
-        try:
-            self._gate.show(pattern)
-        except GateError as error:
-            log.error("%s", error)
+            raise
+        self._gate.show("granted")
 
 
 def serve(settings: config.Settings, *, observe: Callable[[Moment, Gate], None] = lambda moment, gate: None) -> None:
@@ -255,10 +248,8 @@ def _serve_camera(
                 for moment in _pinged(moments, camera):
                     if failing:
                         hands.note("camera_back")
-                        gate.show("off")
                     wait_s, failing = FIRST_WAIT_S, False
-                    if moment.sighting is not None and moment.decision is None:
-                        gate.show("look")
+                    gate.show(sign_of(moment))
                     desk.serve(moment)
                     observe(moment, gate)
                     if stop.is_set():
@@ -275,6 +266,11 @@ def _serve_camera(
             failing = True
             _idle(desk, stop, wait_s)
             wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+
+
+def sign_of(moment: Moment) -> Sign:
+    """Return what the light should say of an ordinary moment; decisions show themselves and are played to their end."""
+    return "off" if moment.sighting is None else "look"
 
 
 def _pinged(moments: Iterator[Moment], camera: Camera) -> Iterator[Moment]:
