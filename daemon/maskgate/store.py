@@ -130,6 +130,15 @@ class Store:
             raise _unknown(name)
         return _subject(found[0])
 
+    def details(self, name: str, model: str) -> list[dict[str, Any]]:
+        """What was noted about each template that `model` made of a subject, oldest first; none for nobody."""
+        found = self._rows(
+            "SELECT detail FROM templates JOIN subjects ON subjects.id = subject_id"
+            " WHERE name = ? AND model = ? ORDER BY templates.id",
+            (_folded(name), model),
+        )
+        return [json.loads(row["detail"]) for row in found]
+
     def enrol(
         self,
         name: str,
@@ -247,6 +256,10 @@ class Store:
         if after_id is not None:
             return events.follow(self._rows, question, after_id=after_id, limit=limit)
         return events.browse(self._rows, question, limit=limit)
+
+    def last_id(self) -> int:
+        """Id of the event recorded last, 0 in an empty log: where a follower starts."""
+        return int(self._rows("SELECT coalesce(max(id), 0) AS id FROM events")[0]["id"])
 
     # -- inside --------------------------------------------------------------------------------------------------
 
