@@ -105,7 +105,7 @@ class Quality(_Section, frozen=True):
     min_brightness: Annotated[float, Meta(ge=0, le=255)] = 35.0
     max_brightness: Annotated[float, Meta(ge=0, le=255)] = 225.0
     min_contrast: Annotated[float, Meta(ge=0, le=128)] = 12.0
-    max_yaw: Share = 0.55
+    max_yaw: Share = 0.6
     """Turn of the head: 0 is straight on, 1 is a profile."""
     max_roll: Annotated[float, Meta(ge=0, le=90)] = 30.0
     """Tilt of the head, degrees."""
