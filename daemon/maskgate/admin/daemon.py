@@ -1,0 +1,37 @@
+"""Run the gate, and lock it: what the systemd unit calls. The loop itself is `maskgate.run`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from maskgate.admin.session import Session
+
+
+@click.command()
+@click.pass_obj
+def run(session: Session) -> None:
+    """Run the gate until it is told to stop; systemd does this. Logs to stderr."""
+    import logging
+
+    settings = session.settings()
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if os.environ.get("DEBUG") == "1" else logging.INFO,
+        format="%(levelname)s %(message)s",
+    )
+    from maskgate.run import serve
+
+    serve(settings)
+
+
+@click.command()
+@click.pass_obj
+def lock(session: Session) -> None:
+    """Drive the relay inactive, whatever became of the daemon; systemd does this after it."""
+    settings = session.settings()
+    from maskgate.gate import lock_pins
+
+    lock_pins(settings.gate)

@@ -1,0 +1,168 @@
+"""The log: what the gate decided and what administrators changed. Reads the store, writes to stdout."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from maskgate.admin.screen import cell, json_line, local
+from maskgate.admin.session import Session
+from maskgate.reasons import REASONS
+
+if TYPE_CHECKING:
+    from maskgate.store import Event
+
+EVERY_S = 0.5
+"""A follower asks for news this often."""
+
+
+def _moment(text: str, *, end: bool = False) -> datetime:
+    """Read a point in time: a day (with `end`, its end), an ISO time, local unless zoned, or how long ago: 90s to 7d.
+
+    A usage error when `text` is none of them.
+    """
+    if ago := re.fullmatch(r"(\d{1,6})([smhd])", text):
+        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[ago[2]]
+        return datetime.now().astimezone() - timedelta(**{unit: int(ago[1])})
+    try:
+        moment = datetime.fromisoformat(text)
+        is_day = re.fullmatch(r"[\d-]{8,10}", text)
+        return (moment + timedelta(days=1 if end and is_day else 0)).astimezone()
+    except (ValueError, OverflowError):
+        raise click.BadParameter(f"{text!r} is no time; write 2026-01-31, 2026-01-31T18:00 or 12h") from None
+
+
+def _begin(ctx: click.Context, param: click.Parameter, text: str | None) -> datetime | None:
+    return None if text is None else _moment(text)
+
+
+def _end(ctx: click.Context, param: click.Parameter, text: str | None) -> datetime | None:
+    return None if text is None else _moment(text, end=True)
+
+
+@click.command()
+@click.option(
+    "--since",
+    callback=_begin,
+    metavar="WHEN",
+    help="From a day, a time (local, or with a zone) or so long ago: 30m, 12h, 7d.",
+)
+@click.option("--until", callback=_end, metavar="WHEN", help="Up to a day, that day included, or up to a time.")
+@click.option("--person", help="About one person.")
+@click.option("--denied", is_flag=True, help="Refusals alone.")
+@click.option("--reason", type=click.Choice(list(REASONS)), metavar="CODE", help="With one reason code.")
+@click.option("--limit", type=click.IntRange(0), default=100, show_default=True, help="The newest so many; 0 is all.")
+@click.option("--follow", is_flag=True, help="Go on with what happens from now.")
+@click.option("--json", "as_json", is_flag=True, help="A JSON object per event.")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV with a heading.")
+@click.pass_obj
+def log(
+    session: Session,
+    since: datetime | None,
+    until: datetime | None,
+    person: str | None,
+    denied: bool,
+    reason: str | None,
+    limit: int,
+    follow: bool,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
+    """Show decisions and changes, newest last."""
+    if as_json and as_csv:
+        raise click.UsageError("give --json or --csv")
+    if follow and until:
+        raise click.UsageError("--follow has no end; leave out --until")
+    from maskgate.store import open_store
+
+    tell = json_teller if as_json else csv_teller() if as_csv else text_teller
+    with open_store(Path(session.settings().store.path), readonly=True) as store:
+        asked = partial(store.events, person=person, denied=denied, reason=reason)
+        last = store.last_id()
+        for event in asked(since=since, until=until, limit=limit or None):
+            tell(event)
+            last = max(last, event.id)
+        if follow:
+            for event in _following(lambda after: asked(since=since, after_id=after), last):
+                tell(event)
+
+
+def _following(later: Callable[[int], Iterator[Event]], last: int) -> Iterator[Event]:
+    """Yield what comes after the event `last`, until interrupted or nobody reads any more."""
+    try:
+        while True:
+            for event in later(last):
+                yield event
+                last = event.id
+            sys.stdout.flush()
+            if _is_unread(EVERY_S):
+                return
+    except KeyboardInterrupt:
+        return
+
+
+def _is_unread(wait_s: float) -> bool:
+    """Wait so long, and tell whether the reader of stdout has gone; then at once."""
+    import select
+
+    # Without this a follower of a quiet gate would outlive `| head` until the next event.
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return bool(poll.poll(wait_s * 1000))
+
+
+def json_teller(event: Event) -> None:
+    """Print an event for a script."""
+    json_line(asdict(event))
+
+
+def csv_teller() -> Callable[[Event], None]:
+    """Print the heading of a CSV file; return what prints an event as its row."""
+    import csv
+    import json
+
+    from maskgate.store import Event
+
+    rows = csv.DictWriter(sys.stdout, [field.name for field in fields(Event)], lineterminator="\n")
+    rows.writeheader()
+
+    def tell(event: Event) -> None:
+        values = asdict(event)
+        rows.writerow(values | {"detail": json.dumps(values["detail"], ensure_ascii=False)})
+
+    return tell
+
+
+def text_teller(event: Event) -> None:
+    """Print an event for a person: when, what, who, why."""
+    click.echo("  ".join(part for part in (local(event.at) or "", _what(event), _who(event), _why(event)) if part))
+
+
+def _what(event: Event) -> str:
+    """Say what happened, padded to a column."""
+    word = event.kind if event.granted is None else "GRANTED" if event.granted else "refused"
+    return f"{word:<10}"
+
+
+def _who(event: Event) -> str:
+    return event.subject or ("stranger" if event.kind == "decision" else "")
+
+
+def _why(event: Event) -> str:
+    """Say the reason of a decision with its numbers, or who made a change, or what a fault was."""
+    if event.kind != "decision":
+        return f"by {event.actor}" if event.actor else str(event.detail.get("error", ""))
+    words = [event.reason or ""]
+    if event.score is not None:
+        words.append(f"score {cell(event.score)} of {cell(event.threshold)}, margin {cell(event.margin)}")
+    if event.masked is not None and event.masked >= 0.5:
+        words.append("masked")
+    return ", ".join(words)

@@ -1,0 +1,72 @@
+"""Who gives a command, and with which settings. Reads the config file when asked, and the user database."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from maskgate.config import Settings
+    from maskgate.faces import Faces
+    from maskgate.match import Gallery
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One call of the command."""
+
+    named: Path | None
+    """The config file that --config or $MASKGATE_CONFIG names; None for the installed one."""
+
+    @property
+    def path(self) -> Path:
+        """The config file that counts."""
+        from maskgate import config
+
+        return self.named or config.DEFAULT_PATH
+
+    def settings(self) -> Settings:
+        """Read the config file; BadSetting when it is missing or wrong."""
+        from maskgate import config
+
+        return config.load(self.path)
+
+    def settings_if_any(self) -> Settings:
+        """As `settings`, but the defaults where no file was named and none is installed: instruments run anywhere."""
+        from maskgate import config
+
+        return self.settings() if self.named or self.path.exists() else config.defaults()
+
+
+def actor() -> str:
+    """Return the UNIX user behind this command: who called sudo, else the owner of the process."""
+    behind = os.environ.get("SUDO_USER")
+    # Anybody can set a variable; only sudo runs as root with it.
+    if behind and os.geteuid() == 0:
+        return behind
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
+
+
+def load_faces(settings: Settings) -> Faces:
+    """Load the networks that the settings name."""
+    from maskgate import faces
+
+    return faces.load(Path(settings.models.path), threads=settings.models.threads)
+
+
+def gallery_if_any(settings: Settings, model: str) -> Gallery:
+    """Return the gallery of the templates that `model` made; empty where there is no gallery file yet."""
+    from maskgate.match import Gallery
+    from maskgate.store import open_store
+
+    place = Path(settings.store.path)
+    if not place.exists():
+        return Gallery([])
+    with open_store(place, readonly=True) as store:
+        return Gallery(store.templates(model))
