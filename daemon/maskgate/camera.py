@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -345,7 +346,7 @@ def _decoded(film: Any, path: Path, begin_s: float, settings: config.Camera) -> 
             stamp_s = (first_s or 0.0) + last_s + 1 / rate
         first_s = stamp_s if first_s is None else first_s
         last_s = stamp_s - first_s
-        yield _Shot(begin_s + last_s, path.name, lambda image=image: _drawn(image, settings.lores))
+        yield _Shot(begin_s + last_s, path.name, partial(_drawn, image, settings.lores))
     if first_s is None:
         raise CameraError(f"{path}: has no frame that can be decoded; name a video that plays")
 
