@@ -92,7 +92,7 @@ def _started(picam2: Any, settings: config.Camera) -> _Live:
     """Start both streams of an open Picamera2."""
     from libcamera import ColorSpace, Transform
 
-    turn = int(settings.rotate == 180)
+    turn = settings.rotate == 180
     frame_us = round(1e6 / settings.fps)
     can_pace = "FrameDurationLimits" in picam2.camera_controls
     try:
@@ -109,7 +109,8 @@ def _started(picam2: Any, settings: config.Camera) -> _Live:
         picam2.start()
     except (RuntimeError, OSError) as error:
         raise CameraError(f"the camera cannot be started: {error}; check camera.size and camera.lores") from error
-    return _Live(picam2, stall_s=settings.stall_s, rest_s=0.0 if can_pace else 1 / settings.fps)
+    # A little short of the camera's own period, so that the next frame is waited for and not missed.
+    return _Live(picam2, stall_s=settings.stall_s, rest_s=0.9 / settings.fps)
 
 
 class _Live:
@@ -120,11 +121,11 @@ class _Live:
         self._picam2, self._stall_s, self._rest_s = picam2, stall_s, rest_s
         # What was negotiated, not what was asked for.
         self._config = picam2.camera_configuration()
-        space = self._config["colour_space"]
+        space, turn = self._config["colour_space"], self._config["transform"]
         self._limited = space is not None and "full" not in str(space.range).lower()
         for name in ("main", "lores"):
             stream = self._config[name]
-            log.info("camera: %s %s %s stride %s %s", name, stream["size"], stream["format"], stream["stride"], space)
+            log.info("camera: %s %s %s %s %s", name, stream["size"], stream["format"], space, turn)
 
     def clock(self) -> float:
         """Return the monotonic clock."""
