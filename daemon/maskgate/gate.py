@@ -220,4 +220,4 @@ def _why_not(error: Exception) -> str:
 
 def _words(error: BaseException) -> str:
     """Return what an error says on one line, or at least its name."""
-    return " ".join(str(error).split()).strip("'") or type(error).__name__
+    return " ".join(str(error).split()) or type(error).__name__
