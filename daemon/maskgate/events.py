@@ -57,17 +57,26 @@ class Question:
     reason: str | None = None
 
     def conditions(self) -> tuple[list[str], list[Any]]:
-        """SQL conditions and their values; ValueError for a time without a zone."""
-        asked: list[tuple[str, Any]] = [
-            ("at >= ?", self.since and stamp(self.since)),
-            ("at < ?", self.until and stamp(self.until)),
-            ("subject_id = ?", self.subject_id),
-            ("reason = ?", self.reason),
-            # a literal: a bound value would not match the condition of the partial index
-            ("granted = 0", () if self.denied else None),
-        ]
-        kept = [(condition, value) for condition, value in asked if value is not None]
-        return [condition for condition, _ in kept], [value for _, value in kept if value != ()]
+        """SQL for everything but `since`, and its values.
+
+        Only the most selective condition may choose the index (the plus keeps the others from it): without statistics
+        SQLite takes a reason shared by 800,000 events for as good as a person with 20. The others are then read from
+        the same index.
+        """
+        equal = [("subject_id = ?", self.subject_id), ("reason = ?", self.reason)]
+        where = [(condition, [value]) for condition, value in equal if value is not None]
+        if self.denied:
+            where.append(("granted = 0", []))  # no bound value: it would not match the partial index's condition
+        where[1:] = [(f"+{condition}", values) for condition, values in where[1:]]
+        if self.denied and self.reason == "granted":
+            where.append(("0", []))  # nothing is both, and looking for it would go through every grant there is
+        if self.until is not None:
+            where.append(("at < ?", [stamp(self.until)]))
+        return [condition for condition, _ in where], [value for _, values in where for value in values]
+
+    def start(self) -> tuple[str, int]:
+        """Just before the first event that can be meant, by time and id."""
+        return (stamp(self.since) if self.since else "", 0)
 
 
 def now_at() -> str:
@@ -107,11 +116,11 @@ def follow(ask: Ask, question: Question, *, after_id: int, limit: int | None) ->
     In batches, each its own short read: a reader that pauses must not keep the -wal from being emptied.
     """
     where, values = question.conditions()
-    sql = f"{_SELECT} WHERE {' AND '.join(['e.id > ?', *where])} ORDER BY e.id LIMIT ?"
+    sql = f"{_SELECT} WHERE {' AND '.join(['e.id > ?', '+at >= ?', *where])} ORDER BY e.id LIMIT ?"
     left = limit
     while left is None or left > 0:
         size = _BATCH if left is None else min(left, _BATCH)
-        batch = ask(sql, (after_id, *values, size))
+        batch = ask(sql, (after_id, question.start()[0], *values, size))
         yield from map(_event, batch)
         if len(batch) < size:
             return
@@ -124,19 +133,15 @@ def browse(ask: Ask, question: Question, *, limit: int | None) -> Iterator[Event
     if limit is not None and limit < 1:
         return
     where, values = question.conditions()
-    last = ("", 0) if limit is None else _just_before(ask, where, values, limit)
-    sql = f"{_SELECT} WHERE {' AND '.join(['(at, e.id) > (?, ?)', *where])} ORDER BY at, e.id LIMIT {_BATCH}"
-    while batch := ask(sql, (*last, *values)):
+    clause = " AND ".join(["(at, e.id) > (?, ?)", *where])
+    last = question.start()
+    if limit is not None:
+        sql = f"SELECT at, id FROM events AS e WHERE {clause} ORDER BY at DESC, id DESC LIMIT 1 OFFSET ?"
+        oldest = ask(sql, (*last, *values, limit - 1))
+        last = (oldest[0]["at"], oldest[0]["id"] - 1) if oldest else last
+    while batch := ask(f"{_SELECT} WHERE {clause} ORDER BY at, e.id LIMIT {_BATCH}", (*last, *values)):
         yield from map(_event, batch)
         last = (batch[-1]["at"], batch[-1]["id"])
-
-
-def _just_before(ask: Ask, where: list[str], values: list[Any], limit: int) -> tuple[str, int]:
-    conditions = f" WHERE {' AND '.join(where)}" if where else ""
-    oldest = ask(
-        f"SELECT at, id FROM events{conditions} ORDER BY at DESC, id DESC LIMIT 1 OFFSET ?", (*values, limit - 1)
-    )
-    return (oldest[0]["at"], oldest[0]["id"] - 1) if oldest else ("", 0)
 
 
 def _event(row: dict[str, Any]) -> Event:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from maskgate.values import StoreError
 
@@ -29,13 +32,43 @@ def gallery_files(path: Path) -> list[Path]:
 
 
 def find(path: Path, patterns: Sequence[bytes], living: Sequence[bytes] = ()) -> list[bytes]:
-    """Those patterns that stand anywhere in the gallery's files, other than inside one of the `living` values."""
+    """Those patterns that stand anywhere in the gallery's files, other than inside one of the `living` values.
+
+    Patterns of `SHORTEST` bytes or more, else ValueError.
+    """
+    by_head: dict[bytes, list[bytes]] = {}
+    for pattern in patterns:
+        if len(pattern) < SHORTEST:
+            raise ValueError(f"{pattern!r} stands in any file, only {SHORTEST} bytes or more can be searched for")
+        by_head.setdefault(pattern[:SHORTEST], []).append(pattern)
     found: set[bytes] = set()
     for file in gallery_files(path):
         for window, first, end in _windows(file, max(map(len, (*patterns, *living)), default=0)):
-            left = [pattern for pattern in patterns if pattern not in found]
-            found.update(pattern for pattern in left if _is_in(window, first, end, pattern, living))
+            for hit in _candidates(window, first, end, list(by_head)):
+                for pattern in by_head.get(window[hit : hit + SHORTEST], ()):
+                    if window.startswith(pattern, hit) and not _covered(window, hit, pattern, living):
+                        found.add(pattern)
     return [pattern for pattern in patterns if pattern in found]
+
+
+def _candidates(window: bytes, first: int, end: int, heads: Sequence[bytes]) -> list[int]:
+    """Where in [first, end) one of the heads may start: all of them in one pass, however many there are."""
+    data = np.frombuffer(window, np.uint8)
+    end = max(first, min(end, len(data) - SHORTEST + 1))
+    starts = first + np.flatnonzero(_table(heads, 0)[_pairs(data[first:end], data[first + 1 : end + 1])])
+    starts = starts[_table(heads, 2)[_pairs(data[starts + 2], data[starts + 3])]]
+    return [int(start) for start in starts]
+
+
+def _pairs(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    return high.astype(np.uint16) << 8 | low
+
+
+def _table(heads: Sequence[bytes], at: int) -> NDArray[np.bool_]:
+    """For each pair of bytes, whether some head has it at `at`."""
+    known = np.zeros(1 << 16, np.bool_)
+    known[[int.from_bytes(head[at : at + 2], "big") for head in heads]] = True
+    return known
 
 
 def _windows(file: Path, margin: int) -> Iterator[tuple[bytes, int, int]]:
@@ -61,17 +94,17 @@ def _blocks(file: Path) -> Iterator[bytes]:
         raise StoreError(f"{file}: cannot be read back, so erasing is not proven; check the disk and erase again")
 
 
-def _is_in(window: bytes, first: int, end: int, pattern: bytes, living: Iterable[bytes]) -> bool:
-    """Whether a hit starts in [first, end) that no living value covers."""
-    inside = [(value, offset) for value in living for offset in _hits(value, pattern, 0, len(value))]
+def _covered(window: bytes, hit: int, pattern: bytes, living: Sequence[bytes]) -> bool:
+    """Whether the pattern stands there as a part of a living value."""
     return any(
-        not any(hit >= offset and window.startswith(value, hit - offset) for value, offset in inside)
-        for hit in _hits(window, pattern, first, end)
+        hit >= offset and window.startswith(value, hit - offset)
+        for value in living
+        for offset in _offsets(value, pattern)
     )
 
 
-def _hits(data: bytes, pattern: bytes, first: int, end: int) -> Iterator[int]:
-    hit = data.find(pattern, first)
-    while 0 <= hit < end:
-        yield hit
-        hit = data.find(pattern, hit + 1)
+def _offsets(value: bytes, pattern: bytes) -> Iterator[int]:
+    offset = value.find(pattern)
+    while offset >= 0:
+        yield offset
+        offset = value.find(pattern, offset + 1)
