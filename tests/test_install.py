@@ -26,7 +26,7 @@ needs_root = pytest.mark.skipif(not can_have_a_root_of_its_own(), reason="only r
 
 
 def as_somebody(script: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a script as a user who is not root, and may not be able to read the checkout: it is passed as an open file."""
+    """Run a script as a user who is not root, and perhaps cannot read the checkout: it is passed as an open file."""
     nobody = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.geteuid() == 0 else {}
     with script.open() as text:
         return subprocess.run(
