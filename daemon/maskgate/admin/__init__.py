@@ -1,44 +1,80 @@
-"""The `maskgate` command: the groups of commands, and what becomes of an error. Does nothing at the gate itself.
+"""The `maskgate` command: its commands, and what becomes of an error. Does nothing at the gate itself.
 
-Modules here import click and light standard library alone at their tops; numpy, the networks and the store come in when
-a command runs, so that `maskgate --help` answers at once even on a small board.
+A module of commands is imported when one of them is called, and imports numpy, the networks or the store when that runs:
+`maskgate --help` answers at once even on a small board.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, Any
 
 import click
 
 from maskgate import __version__
-from maskgate.admin.bench import bench
-from maskgate.admin.daemon import lock, run
-from maskgate.admin.enrolling import enrol
-from maskgate.admin.instruments import inspect, replay
-from maskgate.admin.log import log
-from maskgate.admin.people import erase, people, reinstate, rename, revoke, show
 from maskgate.admin.session import Session
-from maskgate.admin.settings import config
-from maskgate.admin.status import status
 
-COMMANDS = (
-    *(enrol, people, show, revoke, reinstate, rename, erase),
-    *(log, status, config, run, lock),
-    *(inspect, replay, bench),
-)
+COMMANDS = {
+    "enrol": ("enrolling", "Enrol somebody from photos or at the gate, or many people at once."),
+    "people": ("people", "List who is enrolled."),
+    "show": ("people", "Show one person and the latest events about them."),
+    "revoke": ("people", "Stop letting somebody in, at once."),
+    "reinstate": ("people", "Undo revoke."),
+    "rename": ("people", "Give somebody another name."),
+    "erase": ("people", "Remove somebody for ever, and prove it."),
+    "log": ("log", "Show decisions and changes."),
+    "status": ("status", "Show thresholds, gallery, networks and the running daemon."),
+    "config": ("settings", "Check or show the settings."),
+    "run": ("daemon", "Run the gate; systemd does this."),
+    "lock": ("daemon", "Drive the relay inactive."),
+    "inspect": ("instruments", "Say what the gate makes of photos."),
+    "replay": ("instruments", "Say how visits on video would have ended."),
+    "bench": ("bench", "Measure what the gate costs on this machine."),
+}
+"""By name: the module here that holds it, and its line in --help. The everyday ones first."""
 
 
-class Plain(click.Group):
-    """Lists the commands in the order given: the everyday ones first."""
+class Failure(click.ClickException):
+    """An expected failure: one line on stderr, exit 1."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"maskgate: {self.format_message()}", file=file, err=file is None)
+
+
+class Commands(click.Group):
+    """Imports a command when it is called, and says what goes wrong in it in one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = getattr(import_module(f"maskgate.admin.{COMMANDS[cmd_name][0]}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, said) for name, (_, said) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a bug keeps its traceback, an expected failure has one only with DEBUG=1."""
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            # Imported here: values brings in numpy, which --help does without.
+            from maskgate.values import MaskgateError
+
+            if not isinstance(error, MaskgateError) or os.environ.get("DEBUG") == "1":
+                raise
+            raise Failure(" ".join(str(error).split())) from error
 
 
-@click.group(cls=Plain, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="maskgate")
 @click.option(
     "--config",
@@ -57,30 +93,14 @@ def cli(ctx: click.Context, path: Path | None) -> None:
     ctx.obj = Session(path)
 
 
-for _command in COMMANDS:
-    cli.add_command(_command)
-
-
 def main() -> None:
-    """Run the command line; an expected failure is one line on stderr and exit 1, a traceback only with DEBUG=1."""
+    """Run the command line. When the reader of its output goes away, it ends quietly with 1."""
     try:
         try:
             cli(prog_name="maskgate")
         finally:
             sys.stdout.flush()
     except BrokenPipeError:
-        # The reader has gone. What is still buffered must not fail once more when the interpreter ends.
+        # What is still buffered must not fail once more when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except Exception as error:
-        _explain(error)
-
-
-def _explain(error: Exception) -> NoReturn:
-    """Say an expected failure in one line and leave; anything else is a bug and keeps its traceback."""
-    from maskgate.values import MaskgateError
-
-    if os.environ.get("DEBUG") == "1" or not isinstance(error, MaskgateError):
-        raise error
-    print("maskgate:", " ".join(str(error).split()), file=sys.stderr)
-    sys.exit(1)
