@@ -138,10 +138,10 @@ def wear(
     over = under * contact_shadow(patch, inside)[..., None]
     over = tie(over, pose, patch, outline, style, colour * light.mean(), rng)
     fabric = dye(patch, colour, style, rng) * (light * shading(patch, inside, style, rng))[..., None]
-    fabric = in_keeping(fabric + rng.normal(0, 1.6, patch.x.shape).astype("f4")[..., None], under)
+    fabric += rng.normal(0, 1.6, patch.x.shape).astype("f4")[..., None]
     alpha = np.clip(0.5 + inside * patch.scale / soft_px(patch), 0, 1)[..., None]
     out = rgb.copy()
-    out[patch.pixels] = np.clip(over + (fabric - over) * alpha + 0.5, 0, 255).astype(np.uint8)
+    out[patch.pixels] = np.clip(in_keeping(over + (fabric - over) * alpha, under) + 0.5, 0, 255).astype(np.uint8)
     return out
 
 
@@ -150,11 +150,11 @@ def soft_px(patch: Patch) -> float:
     return max(1.3, 0.9 * patch.scale)
 
 
-def in_keeping(fabric: Field, under: Field) -> Field:
-    """Fabric of a grey picture is grey, of a colour picture as it is."""
+def in_keeping(worn: Field, under: Field) -> Field:
+    """What is worn in a grey picture is grey, in a colour picture as it is."""
     if float(np.ptp(under, axis=2).mean()) > 4:
-        return fabric
-    return np.repeat(fabric.mean(axis=2, keepdims=True), 3, axis=2)
+        return worn
+    return np.repeat(worn.mean(axis=2, keepdims=True), 3, axis=2)
 
 
 # The head ----------------------------------------------------------------------------------------------------------
@@ -204,9 +204,10 @@ def cut_patch(pose: Pose, outline: NDArray[np.float64], shape: tuple[int, ...]) 
 
 def unproject(pose: Pose, columns: NDArray[np.int_], rows: NDArray[np.int_]) -> tuple[Field, Field]:
     """Millimetres (x, y) on the mask's surface behind each pixel, by fixed-point iteration."""
-    back = np.linalg.inv(pose.plane).astype("f4")
-    shift = (pose.depth @ np.linalg.inv(pose.plane)).astype("f4")
-    px, py = np.meshgrid(columns.astype("f4") - pose.at[0], rows.astype("f4") - pose.at[1])
+    back = np.linalg.inv(pose.plane)
+    shift = pose.depth @ back
+    px, py = np.meshgrid((columns - pose.at[0]).astype("f4"), (rows - pose.at[1]).astype("f4"))
+    back, shift = back.astype("f4"), shift.astype("f4")
     flat_x, flat_y = px * back[0, 0] + py * back[1, 0], px * back[0, 1] + py * back[1, 1]
     x, y = flat_x, flat_y
     for _ in range(4 if float(np.abs(shift).max()) > 0.05 else 1):
@@ -269,10 +270,14 @@ def blurred(field: Field, radius_px: float) -> Field:
     shrink = max(1.0, radius_px / 3)
     size = (max(2, round(w / shrink)), max(2, round(h / shrink)))
     small = Pillow.fromarray(field.astype("f4")).resize(size, Pillow.Resampling.BOX)
-    pad = np.pad(np.asarray(small), 6, mode="edge")
-    soft = np.apply_along_axis(np.convolve, 0, pad, bell(radius_px / shrink), "same")
-    soft = np.apply_along_axis(np.convolve, 1, soft, bell(radius_px / shrink), "same")[6:-6, 6:-6]
-    return np.asarray(Pillow.fromarray(soft.astype("f4")).resize((w, h), Pillow.Resampling.BILINEAR))
+    soft = convolved(convolved(np.asarray(small), bell(radius_px / shrink)).T, bell(radius_px / shrink)).T
+    return np.asarray(Pillow.fromarray(np.ascontiguousarray(soft, "f4")).resize((w, h), Pillow.Resampling.BILINEAR))
+
+
+def convolved(field: Field, weights: NDArray[np.float64]) -> Field:
+    """Each column with the weights, its ends held."""
+    padded = np.pad(field, ((6, 6), (0, 0)), mode="edge")
+    return sum((weight * padded[k : k + field.shape[0]] for k, weight in enumerate(weights)), np.zeros_like(field))
 
 
 def bell(sigma: float) -> NDArray[np.float64]:
