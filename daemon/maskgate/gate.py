@@ -206,7 +206,7 @@ def _lgpio() -> Any:
 def _why_not(error: Exception) -> str:
     """Explain in one line why a pin cannot be had."""
     text = _words(error)
-    chips = glob.glob("/dev/gpiochip*")
+    chips = sorted(glob.glob("/dev/gpiochip*"))
     if isinstance(error, ImportError):
         return f"{text}; install gpiozero and lgpio (apt install python3-lgpio)"
     if "GPIO busy" in text or "in use" in text:
