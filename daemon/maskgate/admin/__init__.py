@@ -1,6 +1,6 @@
 """The `maskgate` command: its commands, and what becomes of an error. Does nothing at the gate itself.
 
-A module of commands is imported when one of them is called, and imports numpy, the networks or the store when that runs:
+A module of commands is imported when one of them is called; numpy, the networks and the store come in when it runs:
 `maskgate --help` answers at once even on a small board.
 """
 
