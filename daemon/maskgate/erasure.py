@@ -7,11 +7,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlite_utils import Database
 
 from maskgate import traces
-from maskgate.events import Ask, now_at
+from maskgate.events import Ask, as_json, now_at
 from maskgate.schema import explained
 from maskgate.values import StoreError
 
@@ -65,16 +66,28 @@ def forget(db: Database, ask: Ask, subject_id: int, secrets: Secrets) -> None:
         "UPDATE subjects SET name = ?, revoked_at = coalesce(revoked_at, ?), erased_at = ? WHERE id = ?",
         (secrets.pseudonym, at, at, subject_id),
     )
-    for name in secrets.names:
+    for name in sorted(secrets.names, key=len, reverse=True):  # Ada would leave the Lovelace of Ada Lovelace
         _scrub(db, ask, name, secrets.pseudonym)
 
 
 def _scrub(db: Database, ask: Ask, name: str, pseudonym: str) -> None:
     """Take the name out of what was written beside events, where it stands as a word: Ada, not Adam."""
+    word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
     written = json.dumps(name, ensure_ascii=False)[1:-1]
-    word = re.compile(rf"(?<!\w){re.escape(written)}(?!\w)")
     for row in ask("SELECT id, detail FROM events WHERE instr(detail, ?)", (written,)):
-        db.execute("UPDATE events SET detail = ? WHERE id = ?", (word.sub(pseudonym, row["detail"]), row["id"]))
+        detail = _without(json.loads(row["detail"]), word, pseudonym)
+        db.execute("UPDATE events SET detail = ? WHERE id = ?", (as_json(detail), row["id"]))
+
+
+def _without(value: Any, word: re.Pattern[str], pseudonym: str) -> Any:
+    """Replace the word in every text of a JSON value, but not in keys, which no person is named in."""
+    if isinstance(value, str):
+        return word.sub(pseudonym, value)
+    if isinstance(value, list):
+        return [_without(item, word, pseudonym) for item in value]
+    if isinstance(value, dict):
+        return {key: _without(item, word, pseudonym) for key, item in value.items()}
+    return value
 
 
 def prove_gone(db: Database, ask: Ask, path: Path, secrets: Secrets) -> None:

@@ -116,7 +116,9 @@ def follow(ask: Ask, question: Question, *, after_id: int, limit: int | None) ->
     In batches, each its own short read: a reader that pauses must not keep the -wal from being emptied.
     """
     where, values = question.conditions()
-    sql = f"{_SELECT} WHERE {' AND '.join(['e.id > ?', '+at >= ?', *where])} ORDER BY e.id LIMIT ?"
+    # plus: what came later is little, so it is read whole; an index would offer all that ever was of a person
+    clause = " AND ".join(["e.id > ?", "+at >= ?", *(f"+{condition}" for condition in where)])
+    sql = f"{_SELECT} WHERE {clause} ORDER BY e.id LIMIT ?"
     left = limit
     while left is None or left > 0:
         size = _BATCH if left is None else min(left, _BATCH)

@@ -57,8 +57,8 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             detail TEXT NOT NULL
         ) STRICT""",
         "CREATE INDEX events_by_time ON events (at)",
-        "CREATE INDEX events_by_subject ON events (subject_id, at, granted, reason) WHERE subject_id IS NOT NULL",
-        "CREATE INDEX events_by_reason ON events (reason, at, granted) WHERE reason IS NOT NULL",
+        "CREATE INDEX events_by_subject ON events (subject_id, at, id, granted, reason) WHERE subject_id IS NOT NULL",
+        "CREATE INDEX events_by_reason ON events (reason, at, id, granted) WHERE reason IS NOT NULL",
         "CREATE INDEX events_denied ON events (at) WHERE granted = 0",
     ),
     (

@@ -61,7 +61,7 @@ def _candidates(window: bytes, first: int, end: int, heads: Sequence[bytes]) -> 
 
 
 def _pairs(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    return high.astype(np.uint16) << 8 | low
+    return (high.astype(np.uint16) << np.uint16(8)) | low
 
 
 def _table(heads: Sequence[bytes], at: int) -> NDArray[np.bool_]:
