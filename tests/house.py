@@ -12,12 +12,12 @@ from typing import Any
 
 import tomli_w
 from click.testing import CliRunner
-from worlds import person
 
 from maskgate import config
 from maskgate.admin import cli
 from maskgate.store import Store, open_store
 from maskgate.values import Embedding
+from worlds import person
 
 DAEMON = Path(__file__).parents[1] / "daemon"
 MODEL = "a" * 64

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from house import COMMAND, House, environment, failed
 
+from house import COMMAND, House, environment, failed
 from maskgate.admin import COMMANDS, cli
 
 

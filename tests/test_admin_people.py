@@ -11,8 +11,8 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from house import COMMAND, MODEL, House, embedding_of, environment
 
+from house import COMMAND, MODEL, House, embedding_of, environment
 from maskgate.admin import session
 from maskgate.store import open_store
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from house import House
 
+from house import House
 from maskgate import config
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from functools import partial
@@ -84,29 +85,31 @@ def log(
     from maskgate.store import open_store
 
     tell = json_teller if as_json else csv_teller() if as_csv else text_teller
-    with open_store(Path(session.settings().store.path), readonly=True) as store:
-        asked = partial(store.events, person=person, denied=denied, reason=reason)
+    # Ctrl-C is how one stops following, and no failure.
+    with open_store(Path(session.settings().store.path), readonly=True) as store, _interruptible(follow):
+        asked = partial(store.events, since=since, person=person, denied=denied, reason=reason)
         last = store.last_id()
-        for event in asked(since=since, until=until, limit=limit or None):
+        for event in asked(until=until, limit=limit or None):
             tell(event)
             last = max(last, event.id)
         if follow:
-            for event in _following(lambda after: asked(since=since, after_id=after), last):
+            for event in _following(lambda after: asked(after_id=after), last):
                 tell(event)
 
 
+def _interruptible(follow: bool) -> AbstractContextManager[None]:
+    return suppress(KeyboardInterrupt) if follow else nullcontext()
+
+
 def _following(later: Callable[[int], Iterator[Event]], last: int) -> Iterator[Event]:
-    """Yield what comes after the event `last`, until interrupted or nobody reads any more."""
-    try:
-        while True:
-            for event in later(last):
-                yield event
-                last = event.id
-            sys.stdout.flush()
-            if _is_unread(EVERY_S):
-                return
-    except KeyboardInterrupt:
-        return
+    """Yield what comes after the event `last`, until nobody reads any more."""
+    while True:
+        for event in later(last):
+            yield event
+            last = event.id
+        sys.stdout.flush()
+        if _is_unread(EVERY_S):
+            return
 
 
 def _is_unread(wait_s: float) -> bool:
