@@ -23,7 +23,7 @@ settings.load_profile(os.environ.get("MASKGATE_HYPOTHESIS", "quick"))
 @pytest.fixture(scope="session")
 def faces() -> Faces:
     """Load the shipped networks once."""
-    return load(Path(os.environ.get("MG_MODELS", "") or config.installed_models()), threads=1)
+    return load(config.installed_models(), threads=1)
 
 
 @pytest.fixture(scope="session")

@@ -333,7 +333,7 @@ def test_enrolment_at_the_gate_streams_what_is_seen_and_ends_with_templates(
     def client() -> None:
         while not Path(settings.control.socket).exists():
             time.sleep(0.05)
-        told.extend(ask(Path(settings.control.socket), "enrol", name="Ben", shots=2))
+        told.extend(ask(Path(settings.control.socket), "enrol", shots=2))
 
     asking = threading.Thread(target=client)
     asking.start()
@@ -343,8 +343,6 @@ def test_enrolment_at_the_gate_streams_what_is_seen_and_ends_with_templates(
     assert told[-1]["model"] == faces.embedder
     assert len(told[-1]["shots"]) == 2  # type: ignore[arg-type]
     assert {"face", "faults", "say", "masked", "taken", "wanted"} <= told[0].keys()
-    with open_store(Path(settings.store.path)) as store:
-        assert [event.kind for event in store.events()] == ["started", "stopped"], "nobody is judged meanwhile"
 
 
 def test_observing_sees_every_moment_after_it_was_acted_on(

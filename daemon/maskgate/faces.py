@@ -9,7 +9,11 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.metadata
+import os
+import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -43,8 +47,9 @@ class Net:
 
     def __init__(self, path: Path, runtime: Any, threads: int) -> None:
         try:
-            self.interpreter = runtime.Interpreter(model_path=str(path), num_threads=threads)
-            self.interpreter.allocate_tensors()
+            with _without_chatter():
+                self.interpreter = runtime.Interpreter(model_path=str(path), num_threads=threads)
+                self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             first = (str(error).splitlines() or ["unknown reason"])[0]
             raise ModelError(f"{path}: cannot run here: {first}") from None
@@ -140,7 +145,7 @@ class Faces:
         image, scale = picture.fit(self.detector.size)
         # What `fit` moves: the middle of the first pixel.
         shift = (scale - 1) / 2
-        return _largest_first(_decoded(self.detector, image, _inverse(scale, shift, shift), self.min_score))
+        return _largest_first(yunet_faces(self.detector, image, _inverse(scale, shift, shift), self.min_score))
 
     def _find_thoroughly(self, picture: Picture) -> list[Face]:
         """Look at the padded picture and at enlargements of it, then settle each face at one size."""
@@ -159,7 +164,7 @@ class Faces:
             for full, side in zip((width, height), picture.size, strict=True)
         )
         image = picture.sample(np.array([[scale, 0, shift_x], [0, scale, shift_y]]), (width, height))
-        return _decoded(self.thorough, image, _inverse(scale, shift_x, shift_y), self.min_score)
+        return yunet_faces(self.thorough, image, _inverse(scale, shift_x, shift_y), self.min_score)
 
     def _settled(self, picture: Picture, face: Face) -> Face:
         """Look once more at `face` alone, at the size that landmarks are best at."""
@@ -168,7 +173,7 @@ class Faces:
         shift_x, shift_y = (side / 2 - middle * scale for middle in face.centre)
         self.thorough.resize((side, side))
         image = picture.sample(np.array([[scale, 0, shift_x], [0, scale, shift_y]]), (side, side))
-        again = _decoded(self.thorough, image, _inverse(scale, shift_x, shift_y), self.min_score)
+        again = yunet_faces(self.thorough, image, _inverse(scale, shift_x, shift_y), self.min_score)
         same = [other for other in again if _overlap(np.array([other.box]), face.box)[0] > SAME_FACE]
         return max(same, key=lambda other: other.score, default=face)
 
@@ -231,6 +236,20 @@ def load(models: Path, *, threads: int) -> Faces:
 _ROLES = ("detector", "refiner", "embedder", "mask")
 
 
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Keep the runtime's own greetings off stderr, where each line of ours means something; its errors are exceptions."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def _description(path: Path) -> dict[str, Any]:
     """Read models.toml."""
     try:
@@ -286,8 +305,8 @@ def _inverse(scale: float, shift_x: float, shift_y: float) -> Matrix:
     return np.array([[1 / scale, 0, -shift_x / scale], [0, 1 / scale, -shift_y / scale]])
 
 
-def _decoded(net: Net, image: Image, back: Matrix, min_score: float) -> list[Face]:
-    """Run YuNet on `image` and return the distinct faces, mapped by `back`."""
+def yunet_faces(net: Net, image: Image, back: Matrix, min_score: float) -> list[Face]:
+    """Run YuNet on (h, w, 3) `image` and return the distinct faces, mapped by `back` (2, 3), which scales and shifts."""
     maps: dict[tuple[int, int], list[Floats]] = {}
     for out in net.run(image):
         maps.setdefault((out.shape[0], out.shape[2]), []).append(out)
