@@ -88,7 +88,7 @@ def main() -> int:
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     described = tomllib.loads((DATA / "visits" / "visits.toml").read_text(encoding="utf-8"))
     visits = [
-        Shown(v["file"], v["words"], v["expected"], v["openings"], v["masked"]) for v in in_order(described["visit"])
+        Shown(v["file"], v["words"], v["expected"], v["openings"], v["masked"]) for v in described["visit"]
     ]
     with tempfile.TemporaryDirectory(prefix="maskgate-demo-") as name:
         folder = Path(name)
@@ -100,11 +100,6 @@ def main() -> int:
     as_expected = sum(visit.is_as_expected() for visit in visits)
     print(f"demo: {len(visits)} visits, {as_expected} as expected")
     return 0 if as_expected == len(visits) else 1
-
-
-def in_order(visits: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the clips in the order they give themselves: who was let in must not come again within ten seconds."""
-    return sorted(visits, key=lambda visit: visit.get("order", 0))
 
 
 def prepare(folder: Path, enrolled: dict[str, list[str]], visits: list[Shown]) -> config.Settings:
