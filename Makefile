@@ -4,16 +4,19 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: help demo test format bench install uninstall clean
+SUITE ?= trixie
+
+.PHONY: help demo test test-install format bench install uninstall clean
 
 help:
-	@echo 'make demo       replay the shipped visits through the production loop'
-	@echo 'make test       format check, lint, types, import contracts, tests: all that CI runs'
-	@echo 'make format     put the code into the format that make test asks for'
-	@echo 'make bench      measure each stage on this machine'
-	@echo 'make install    install the gate on this machine (asks for sudo)'
-	@echo 'make uninstall  remove it again; people, log and settings stay'
-	@echo 'make clean      remove what these made here'
+	@echo 'make demo           replay the shipped visits through the production loop'
+	@echo 'make test           format check, lint, types, import contracts, tests: all that CI runs'
+	@echo 'make test-install   install, boot, kill and uninstall in a fresh Debian (SUITE=bookworm or trixie; root)'
+	@echo 'make format         put the code into the format that make test asks for'
+	@echo 'make bench          measure each stage on this machine'
+	@echo 'make install        install the gate on this machine (asks for sudo)'
+	@echo 'make uninstall      remove it again; people, log and settings stay'
+	@echo 'make clean          remove what these made here'
 	@echo 'PYTHON=python3.13 picks another Python for .venv (after make clean)'
 
 demo: $(VENV)/demo.stamp
@@ -25,6 +28,9 @@ test: $(VENV)/test.stamp
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache > $(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 	@$(BIN)/python -m pytest -q -n 2
+
+test-install:
+	@tests/install_for_real $(SUITE)
 
 format: $(VENV)/test.stamp
 	@$(BIN)/ruff format --quiet .
