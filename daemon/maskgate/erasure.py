@@ -30,7 +30,7 @@ _LIVING = " UNION ".join(
     for column in columns
 )
 """Every stored value that has the bytes ?1 in it: a test holds that no column is missing here."""
-_TRIES = 3
+_TRIES = 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def _way_out(path: Path, error: sqlite3.Error) -> str:
         return f"locked by another process for {PATIENCE_S:g} s, try again (`fuser -v {path}` shows by whom)"
     if name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and _is_full(path)):
         return "the disk is full, free some space"
-    if name.startswith("SQLITE_READONLY"):
+    if name.startswith("SQLITE_READONLY") or os.statvfs(path.parent).f_flag & os.ST_RDONLY:
         return "read-only, use sudo or make the file, its folder and its disk writable"
     if name == "SQLITE_NOTADB":
         return "is not a gallery, name another file in store.path"
@@ -146,14 +146,19 @@ def _look(path: Path, *, create: bool) -> None:
             _touch(path)
         if path.stat().st_size == 0 and not create:
             raise StoreError(f"{path}: is empty and not a gallery, remove it or name another file in store.path")
-    except (PermissionError, FileNotFoundError, NotADirectoryError) as error:
+    except StoreError:
+        raise
+    except OSError as error:
         raise StoreError(f"{path}: {error.strerror}, use sudo or check store.path and its folder") from error
 
 
 def _touch(path: Path) -> None:
     """Make the file as its folder has it: same owner, and the folder's group may do what it may in the folder."""
     folder = path.parent.stat()
-    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+    except FileExistsError:
+        return  # another process was faster
     try:
         if os.geteuid() == 0:
             os.fchown(handle, folder.st_uid, folder.st_gid)
