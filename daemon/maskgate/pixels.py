@@ -122,8 +122,7 @@ def _reduced(
 def load_photo(path: Path) -> Picture:
     """Read a photo upright and in RGB, shrunk to MAX_PHOTO_SIDE; raise BadPhoto when it cannot be."""
     try:
-        with warnings.catch_warnings(), Pillow.open(path) as image:
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"), Pillow.open(path) as image:
             if image.width * image.height > MAX_PHOTO_PIXELS:
                 raise BadPhoto(
                     f"{path}: {image.width} x {image.height} pixels are too many; "
