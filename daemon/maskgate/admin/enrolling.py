@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 """What counts as a photo in a folder; anything else there is passed over."""
 
+SURELY_MASKED = 0.9
+"""From this probability on a photo is turned away: worn masks score .95 and more, an odd bare face (old grey prints) .75."""
+
 Shot: TypeAlias = "tuple[Embedding, dict[str, Any]]"
 
 
@@ -257,7 +260,7 @@ def _shot(office: Office, photo: Path, digest: str, name: str) -> Shot:
     seen = look.portrait(office.faces, load_photo(photo), look.bounds_of(office.settings.quality), of=str(photo))
     if seen.probe is None or seen.masked is None:
         raise BadPhoto(f"{photo}: no embedding could be made of it")
-    if seen.masked >= 0.5:
+    if seen.masked >= SURELY_MASKED:
         # Thresholds are calibrated for bare templates alone.
         raise BadPhoto(f"{photo}: a mask is worn ({seen.masked:.2f}); take a photo without it")
     if not office.force:

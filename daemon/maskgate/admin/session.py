@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -59,21 +57,7 @@ def load_faces(settings: Settings) -> Faces:
     """Load the networks that the settings name."""
     from maskgate import faces
 
-    with _hushed():
-        return faces.load(Path(settings.models.path), threads=settings.models.threads)
-
-
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """Keep what native code writes to stderr to itself: the runtime greets there, and errors are to be one line."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+    return faces.load(Path(settings.models.path), threads=settings.models.threads)
 
 
 def gallery_if_any(settings: Settings, model: str) -> Gallery:
