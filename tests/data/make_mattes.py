@@ -18,14 +18,12 @@ FACES = {
     "Obama/blue_room.jpg": (502, 280, 228),
     "Biden/blue_room.jpg": (410, 267, 280),
     "Collins/portrait.jpg": (223, 120, 114),
-    "Hopper/enrol.jpg": (268, 226, 213),
     "Noah/close.jpg": (215, 168, 149),
 }
 """Photo to the middle (x, y) of the face and its height, pixels."""
 CROWNS = {
     "Obama/speech.jpg": (262, 212, 80, 76),
     "Collins/portrait.jpg": (228, 72, 62, 54),
-    "Hopper/enrol.jpg": (262, 92, 96, 64),
 }
 """Hair or hat that surely belongs to the person: middle (x, y), half width and half height of an ellipse, pixels."""
 
