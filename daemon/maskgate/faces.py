@@ -148,12 +148,17 @@ class Faces:
         return _largest_first(yunet_faces(self.detector, image, _inverse(scale, shift, shift), self.min_score))
 
     def _find_thoroughly(self, picture: Picture) -> list[Face]:
-        """Look at the padded picture and at enlargements of it, then settle each face at one size."""
+        """Look at the padded picture and at enlargements of it, then settle each face at one size.
+
+        What a second look does not confirm is dropped, unless that leaves nothing.
+        """
         longest = max(picture.size)
         found = self._pass(picture, THOROUGH_SIDES[0] / longest, room=1.5)
         for below, side in pairwise(THOROUGH_SIDES):
             found += self._pass(picture, side / longest) if longest > below else []
-        return [self._settled(picture, face) for face in _distinct(found)]
+        distinct = _distinct(found)
+        settled = [again for face in distinct if (again := self._settled(picture, face)) is not None]
+        return settled or distinct
 
     def _pass(self, picture: Picture, scale: float, *, room: float = 1.0) -> list[Face]:
         """One look at the whole picture, scaled, in the middle of a black frame `room` times as wide."""
@@ -166,8 +171,8 @@ class Faces:
         image = picture.sample(np.array([[scale, 0, shift_x], [0, scale, shift_y]]), (width, height))
         return yunet_faces(self.thorough, image, _inverse(scale, shift_x, shift_y), self.min_score)
 
-    def _settled(self, picture: Picture, face: Face) -> Face:
-        """Look once more at `face` alone, at the size that landmarks are best at."""
+    def _settled(self, picture: Picture, face: Face) -> Face | None:
+        """Look once more at `face` alone, at the size that landmarks are best at; None when it is no face after all."""
         side = 256
         scale = NORMAL_FACE / max(face.height, 1.0)
         shift_x, shift_y = (side / 2 - middle * scale for middle in face.centre)
@@ -175,7 +180,7 @@ class Faces:
         image = picture.sample(np.array([[scale, 0, shift_x], [0, scale, shift_y]]), (side, side))
         again = yunet_faces(self.thorough, image, _inverse(scale, shift_x, shift_y), self.min_score)
         same = [other for other in again if _overlap(np.array([other.box]), face.box)[0] > SAME_FACE]
-        return max(same, key=lambda other: other.score, default=face)
+        return max(same, key=lambda other: other.score, default=None)
 
     def refine(self, picture: Picture, face: Face) -> Face:
         """Return `face` with `eyes_apart` set and its eyes at the mean of two detectors'; unchanged if one misses it."""
