@@ -1,4 +1,4 @@
-"""The networks on real photos: faces are found, laid out, embedded and told apart; other files than ours are refused."""
+"""The networks on real photos: faces are found, laid out, embedded, told apart; other files than ours are refused."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from people import DATA
 
 from maskgate import align, config
 from maskgate.faces import Faces, load
 from maskgate.pixels import Picture, load_photo
 from maskgate.values import Cover, Embedding, Face, Image, ModelError
+from people import DATA
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 
-import masks  # noqa: E402
+import masks
 
 PEOPLE = sorted(DATA.glob("*/*.jpg"))
 MODELS = config.installed_models()

@@ -183,7 +183,7 @@ class Faces:
         return max(same, key=lambda other: other.score, default=None)
 
     def refine(self, picture: Picture, face: Face) -> Face:
-        """Return `face` with `eyes_apart` set and its eyes at the mean of two detectors'; unchanged if one misses it."""
+        """Return `face` with its eyes at the mean of two detectors' and `eyes_apart` set; unchanged if one misses."""
         side = self.refiner.size[0]
         scale = side / (LOOK_SIDE * max(face.height, 1.0))
         shift_x, shift_y = ((side - 1) / 2 - middle * scale for middle in face.centre)
@@ -272,7 +272,7 @@ def _runtime() -> tuple[Any, str]:
             return importlib.import_module(module), f"{distribution} {importlib.metadata.version(distribution)}"
         except ImportError:
             continue
-    raise ModelError("no TFLite runtime is installed; pip install ai-edge-litert (or tflite-runtime for Python 3.11)")
+    raise ModelError("no TFLite runtime is installed: pip install ai-edge-litert (tflite-runtime on 3.11)")
 
 
 def _checked(folder: Path, described: dict[str, Any], module: Any, threads: int) -> Net:
@@ -311,7 +311,7 @@ def _inverse(scale: float, shift_x: float, shift_y: float) -> Matrix:
 
 
 def yunet_faces(net: Net, image: Image, back: Matrix, min_score: float) -> list[Face]:
-    """Run YuNet on (h, w, 3) `image` and return the distinct faces, mapped by `back` (2, 3), which scales and shifts."""
+    """Run YuNet on (h, w, 3) `image` and return the distinct faces, mapped by `back`, which scales and shifts."""
     maps: dict[tuple[int, int], list[Floats]] = {}
     for out in net.run(image):
         maps.setdefault((out.shape[0], out.shape[2]), []).append(out)
