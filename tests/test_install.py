@@ -92,7 +92,8 @@ def test_a_system_without_a_runtime_is_refused(tmp_path: Path, architecture: str
     dpkg.chmod(0o755)
     run = behind_a_wall(INSTALL, mounts=(*bookworm(tmp_path), (f"--bind {dpkg}", "/usr/bin/dpkg")))
     assert (
-        refusal(run) == f"install: there is no network runtime for '{architecture}'; install the 64-bit Raspberry Pi OS"
+        refusal(run)
+        == f"install: no runtime for the networks exists for '{architecture}'; install the 64-bit Raspberry Pi OS"
     )
 
 
