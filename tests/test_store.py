@@ -359,7 +359,20 @@ def test_searching_the_files_does_not_take_sqlites_locks_away(path: Path) -> Non
         assert store.last_id() == event_id
 
 
-@pytest.mark.parametrize("at", [0, 1, 31, (8 << 20) - 16, (8 << 20) - 1, 8 << 20, (16 << 20) - 30, (17 << 20) - 32])
+@pytest.mark.parametrize(
+    "at",
+    [
+        0,
+        1,
+        31,
+        *range((8 << 20) - 40, (8 << 20) - 34),
+        (8 << 20) - 16,
+        (8 << 20) - 1,
+        8 << 20,
+        (16 << 20) - 30,
+        (17 << 20) - 32,
+    ],
+)
 def test_a_pattern_is_found_wherever_it_stands_and_only_there(tmp_path: Path, at: int) -> None:
     file, pattern = tmp_path / "file", bytes(range(100, 132))
     data = bytearray(17 << 20)
@@ -538,6 +551,8 @@ def test_no_question_reads_the_whole_log_or_sorts_it(path: Path) -> None:
                             list(events.follow(ask, question, after_id=19_000, limit=20))
     assert len(plans) > 100
     assert [plan for plan in plans if not plan.startswith("SEARCH")] == []
+    used = {plan.split(" (")[0].rpartition(" ")[2] for plan in plans if plan.startswith("SEARCH e ")}
+    assert used >= {"events_by_time", "events_by_subject", "events_by_reason", "events_denied"}
 
 
 # -- what it costs -----------------------------------------------------------------------------------------------------
