@@ -19,6 +19,7 @@ from films import Film, approach, empty_scene
 from people import Enrolled
 
 from maskgate import config, decide, look
+from maskgate.camera import Frame
 from maskgate.control import ask
 from maskgate.faces import Faces
 from maskgate.gate import Gate, open_gate
@@ -149,6 +150,26 @@ def test_who_is_revoked_while_the_gate_runs_stays_out(
         moments = play(first + film, faces, store, settings, Hands(store, gate, settings.policy))
     assert [d.granted for d in decisions(moments)] == [True, False]
     assert decisions(moments)[-1].reason == "empty_gallery"
+
+
+def test_who_is_revoked_between_the_look_and_the_record_stays_out(
+    faces: Faces, enrolled: Enrolled, settings: config.Settings, gate: Gate
+) -> None:
+    """Even under "admit": the policy is about a log that fails, not about people who may not enter."""
+    policy = config.Policy(when_log_fails="admit")
+    with enrolled.store(settings) as store, open_store(Path(settings.store.path)) as admin:
+        hands = Hands(store, gate, policy)
+
+        def late(decision: decide.Decision, frame: Frame) -> decide.Decision:
+            admin.revoke(enrolled.name, actor="root")
+            return hands.carry_out(decision, frame)
+
+        film, roster = approach(enrolled.probe), Roster(store, faces, settings)
+        moments = list(attend(film, faces=faces, roster=roster, settings=settings, carry_out=late))
+        [decision] = decisions(moments)
+        assert (decision.granted, decision.reason, decision.subject) == (False, "revoked", None)
+        assert gate.edges() == []
+        assert [event.reason for event in store.events() if event.kind == "decision"] == ["revoked"]
 
 
 def test_who_is_enrolled_while_the_gate_runs_gets_in_within_a_second(

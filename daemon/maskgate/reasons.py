@@ -14,6 +14,7 @@ REASONS: dict[str, str] = {
     "left": "The face left before enough of it was seen.",
     "stale": "The frames were too old when they were judged; an old frame never opens the gate.",
     "empty_gallery": "Nobody is enrolled with the model that runs.",
+    "revoked": "The subject was revoked or erased at that very moment; the gate stays shut.",
     "not_recorded": "The grant could not be written to the log, and the policy opens nothing unrecorded.",
 }
 """Reason code to sentence. Codes are stable: logs and scripts keep them for years."""

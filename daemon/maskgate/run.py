@@ -26,7 +26,7 @@ from maskgate.gate import Gate, Sign, open_gate
 from maskgate.match import Gallery
 from maskgate.pixels import Picture
 from maskgate.store import Event, Store, open_store
-from maskgate.values import CameraError, GateError, Sighting, StoreError
+from maskgate.values import CameraError, GateError, Sighting, StoreError, UnknownSubject
 
 log = logging.getLogger("maskgate")
 
@@ -177,6 +177,9 @@ class Hands:
     def _recorded(self, decision: decide.Decision, frame: Frame) -> decide.Decision:
         try:
             self._store.record(event_of(decision, frame))
+        except UnknownSubject:
+            # Revoked or erased between the look and the record: whatever the policy, this is nobody any more.
+            return self._recorded(replace(decision, granted=False, reason="revoked", subject=None), frame)
         except StoreError as error:
             log.error("decision could not be recorded: %s", error)
             if decision.granted and self._policy.when_log_fails == "refuse":

