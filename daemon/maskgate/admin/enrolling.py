@@ -28,7 +28,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 """What counts as a photo in a folder; anything else there is passed over."""
 
 SURELY_MASKED = 0.9
-"""From this probability on a photo is turned away: worn masks score .95 and more, an odd bare face (old grey prints) .75."""
+"""From this on a photo is turned away: masks score .95 and more, but a bare face in a grey photo may score .75."""
 
 Shot: TypeAlias = "tuple[Embedding, dict[str, Any]]"
 
