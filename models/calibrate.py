@@ -1,16 +1,16 @@
-"""Measure the embedder's impostor and genuine scores and write them into models.toml, where the gate takes thresholds from.
+"""Measure the embedder's impostor and genuine scores and write them into models.toml, where thresholds come from.
 
     PYTHONPATH=daemon python models/prepare.py faces.npz FACES/crops FACES/tight FACES/portraits FACES/aligned112 --draw
     PYTHONPATH=daemon python models/prepare.py lfw.npz LFW/images --draw
     PYTHONPATH=daemon python models/calibrate.py faces.npz lfw.npz LFW/pairs.txt [--sheet DIR] [--dry-run]
 
-Impostors: every two photos of different people in faces.npz, bare against bare and bare against masked (mask drawn, found
-and aligned afresh). Most of those photos have no names and some show one person twice, so photos are first joined into
-people: same folder in `aligned112`, or a bare score above SAME, or both joined to a third. No pair within one person
-counts. A same-person pair below SAME stays in and raises the thresholds: an error on the safe side; `--sheet` draws the
-pairs around SAME, for the eye to judge it. A false match rate is listed only with at least 10 pairs beyond its score.
-Genuine: LFW's official same-person pairs, which nothing here was tuned on; masks drawn on the second photo, then on the
-first. Photos in which no face was found are left out and counted.
+Impostors: every two photos of different people in faces.npz, bare against bare and bare against masked (mask drawn,
+found and aligned afresh). Most of those photos have no names and some show one person twice, so photos are first joined
+into people: same folder in `aligned112`, or a bare score above SAME, or both joined to a third. No pair within one
+person counts. A same-person pair below SAME stays in and raises the thresholds: an error on the safe side; `--sheet`
+draws the pairs around SAME, for the eye to judge it. A false match rate is listed only with at least 10 pairs beyond
+its score. Genuine: LFW's official same-person pairs, which nothing here was tuned on; masks drawn on the second photo,
+then on the first. Photos in which no face was found are left out and counted.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+
 from onnx_keras import onnx_outputs, rebuild
 
 SOURCE = "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee"

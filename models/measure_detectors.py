@@ -4,10 +4,11 @@
         --yunet yunet_float.tflite yunet_int8.tflite [--worn MASKED/web] [--count 300] [--heights 20 30 40 60 80 120]
 
 One face per scene, pasted into a collage of clutter with a cheap camera's noise (scenes.py); bare, with a mask drawn on
-it, and, with `--worn`, really masked people. The face's height is taken from LFW's own geometry (every photo is aligned to the
-same place) or, for `--worn`, from the crop (these crops are all face), never from the detector under test. Found means: a box
-whose middle lies within half a face height of the true one and whose height is half to twice as large. False detections are
-counted in as many scenes without a face, and in those with one. Times are medians of one thread over all scenes.
+it, and, with `--worn`, really masked people. The face's height is taken from LFW's own geometry (every photo is aligned
+to the same place) or, for `--worn`, from the crop (these crops are all face), never from the detector under test. Found
+means: a box whose middle lies within half a face height of the true one and whose height is half to twice as large.
+False detections are counted in as many scenes without a face, and in those with one. Times are medians of one thread
+over all scenes.
 """
 
 from __future__ import annotations
@@ -198,9 +199,7 @@ def tables(rows: list[tuple[str, str, int, float, list[float]]], ms: dict[str, f
             if not cells:
                 continue
             n = min(len(cell) for cell in cells.values())
-            print(
-                f"\n{cover}, score >= {least}, n = {n} per cell; % found; false detections per empty scene, per scene with a face"
-            )
+            print(f"\n{cover}, score >= {least}, n = {n} per cell; % found; false detections per scene: empty, other")
             print("| detector | " + " | ".join(f"{h} px" for h in heights) + " | empty | other | ms |")
             print("|---|" + "---|" * (len(heights) + 3))
             for name in ms:

@@ -1,4 +1,4 @@
-"""Rebuild a small block-quantised ONNX network in Keras, weight for weight. Knows only the operators of YuNet and SFace.
+"""Rebuild a small block-quantised ONNX network in Keras, weight for weight. Knows the operators of YuNet and SFace.
 
 Transposes and reshapes are dropped: Keras is channels-last already, and whoever calls reshapes the outputs. Dropout and
 Flatten are passed through, so a Gemm must follow a Flatten of a channels-first map, whose weights are permuted here.

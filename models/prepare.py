@@ -2,10 +2,10 @@
 
     PYTHONPATH=daemon python models/prepare.py OUT.npz FOLDER... [--draw] [--limit N]
 
-Every photo goes through `Faces.find(thorough=True)`, the face nearest the middle, `refine`, and `align`; with `--draw` a
-mask of the next kind is drawn on the photo and the result goes through the same once more, so that masked faces suffer
-the detectors' true errors. Arrays: `names`, `bare` (n, 112, 112, 3) uint8, `eyes_apart`, `score`, `height`, and with
-`--draw` `masked`, `masked_found`, `kinds`. Photos without a face are left out and counted.
+Every photo goes through `Faces.find(thorough=True)`, the face nearest the middle, `refine`, and `align`; with `--draw`
+a mask of the next kind is drawn on the photo and the result goes through the same once more, so that masked faces
+suffer the detectors' true errors. Arrays: `names`, `bare` (n, 112, 112, 3) uint8, `eyes_apart`, `score`, `height`, and
+with `--draw` `masked`, `masked_found`, `kinds`. Photos without a face are left out and counted.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import masks
 import numpy as np
 
+import masks
 from maskgate import align
 from maskgate.faces import Faces, load
 from maskgate.pixels import Picture, load_photo

@@ -283,9 +283,8 @@ def _checked(folder: Path, described: dict[str, Any], module: Any, threads: int)
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror or error}; reinstall the models") from None
     if found != described["sha256"]:
-        raise ModelError(
-            f"{path}: sha256 is {found[:16]}..., must be {described['sha256'][:16]}...; reinstall the models"
-        )
+        must = described["sha256"]
+        raise ModelError(f"{path}: sha256 is {found[:16]}..., must be {must[:16]}...; reinstall the models")
     net = Net(path, module, threads)
     if net.shapes != described["shapes"]:
         raise ModelError(f"{path}: shapes are {net.shapes}, must be {described['shapes']}; reinstall the models")
