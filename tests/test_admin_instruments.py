@@ -155,6 +155,23 @@ def test_instruments_run_on_a_machine_without_config_or_gallery(command: tuple[s
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", [("inspect", GOOD), ("status",), ("replay", VISITS / "empty.mp4")])
+def test_a_gallery_one_may_not_see_is_not_taken_for_none(
+    house: House, command: tuple[str | Path, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.enrol("Ada")
+    stat = Path.stat
+
+    def hidden(path: Path, **how: bool) -> os.stat_result:
+        # Root sees everything, so a real folder without permissions would not do.
+        if path == house.gallery:
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **how)
+
+    monkeypatch.setattr(Path, "stat", hidden)
+    assert "Permission denied, use sudo" in house.run(*command).failure
+
+
 def test_for_a_person_inspect_says_it_in_a_line(house: House, tmp_path: Path) -> None:
     ran = house.run("inspect", GOOD, tmp_path / "none.jpg")
     first, second = ran.out.splitlines()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskgate.admin.screen import cell, json_line
-from maskgate.admin.session import Session, gallery_if_any, load_faces
+from maskgate.admin.session import Session, gallery_if_any, is_absent, load_faces
 
 if TYPE_CHECKING:
     from maskgate import align, config
@@ -196,7 +196,7 @@ def _roster(settings: config.Settings, faces: Faces) -> Iterator[Roster]:
     from maskgate.store import open_store
 
     place = Path(settings.store.path)
-    with open_store(place, readonly=True) if place.exists() else nullcontext() as store:
+    with nullcontext() if is_absent(place) else open_store(place, readonly=True) as store:
         roster = Roster(store, faces, settings)
         roster.refresh(0.0, every_s=0)
         yield roster

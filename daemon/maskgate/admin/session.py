@@ -38,7 +38,18 @@ class Session:
         """As `settings`, but the defaults where no file was named and none is installed: instruments run anywhere."""
         from maskgate import config
 
-        return self.settings() if self.named or self.path.exists() else config.defaults()
+        return config.defaults() if self.named is None and is_absent(self.path) else self.settings()
+
+
+def is_absent(path: Path) -> bool:
+    """Tell whether there is no such file; one that may not be seen counts as there, and opening it says so."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def actor() -> str:
@@ -66,7 +77,7 @@ def gallery_if_any(settings: Settings, model: str) -> Gallery:
     from maskgate.store import open_store
 
     place = Path(settings.store.path)
-    if not place.exists():
+    if is_absent(place):
         return Gallery([])
     with open_store(place, readonly=True) as store:
         return Gallery(store.templates(model))

@@ -9,7 +9,7 @@ import click
 
 from maskgate import __version__
 from maskgate.admin.screen import json_line, table
-from maskgate.admin.session import Session, load_faces
+from maskgate.admin.session import Session, is_absent, load_faces
 
 if TYPE_CHECKING:
     from maskgate import config
@@ -67,7 +67,7 @@ def _gallery(settings: config.Settings, model: str) -> dict[str, Any] | None:
     from maskgate.store import open_store
 
     place = Path(settings.store.path)
-    if not place.exists():
+    if is_absent(place):
         return None
     with open_store(place, readonly=True) as store:
         subjects = store.subjects()
