@@ -117,8 +117,8 @@ def test_two_residents_one_behind_the_other_are_both_granted() -> None:
 
 
 def test_who_stands_elsewhere_begins_a_visit_of_their_own() -> None:
-    seen = frames(ANNA) + frames(ANNA, start_s=0.1, x=900) + frames(ANNA, start_s=0.2, x=900)
-    decisions = fold([*seen, *frames(ANNA, start_s=0.3, x=900)], policy())
+    seen = frames(NOBODY, NOBODY) + frames(ANNA, ANNA, ANNA, start_s=0.2, x=900)
+    decisions = fold(seen, policy())
     assert [d.reason for d in decisions] == ["left", "granted"]
 
 
@@ -137,8 +137,9 @@ def test_a_face_that_leaves_early_is_recorded_once() -> None:
     assert [d.reason for d in fold(frames(NOBODY, NOBODY) + nobody(0.3, 5), policy())] == ["left"]
 
 
-def test_a_passing_blur_is_not_worth_a_record() -> None:
+def test_a_passing_blur_and_a_single_look_are_not_worth_a_record() -> None:
     assert fold(frames(None, None, quality=BLURRED) + nobody(0.3, 5), policy()) == []
+    assert fold(frames(NOBODY) + nobody(0.3, 5), policy()) == []
 
 
 def test_with_nobody_enrolled_the_refusal_says_so() -> None:

@@ -261,10 +261,10 @@ def _parting(visit: Visit, now_s: float, policy: Policy) -> Decision | None:
     """Word what is left to say of a visit whose face has gone; None when it was decided or hardly seen."""
     if visit.decision is not None:
         return None
+    if visit.looks < policy.agree and visit.last_s - visit.first_s < policy.gone_s:
+        return None
     if visit.looks:
         return _refusal(visit, now_s, "left", policy)
-    if visit.last_s - visit.first_s < policy.gone_s:
-        return None
     return _refusal(visit, now_s, "stale" if visit.stale else "poor_picture", policy)
 
 
