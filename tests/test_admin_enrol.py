@@ -232,7 +232,7 @@ def test_a_gallery_that_is_none_is_one_line_and_is_left_alone(house: House, cont
 
 
 @pytest.mark.parametrize(
-    "command", [("enrol", "Ada", str(GOOD)), ("inspect", str(GOOD)), ("status",), ("replay", "a.mp4")]
+    "command", [("enrol", "Ada", str(GOOD)), ("inspect", str(GOOD)), ("status",), ("replay", "a.mp4"), ("bench",)]
 )
 @pytest.mark.parametrize("harm", ["folder", "file", "sha256", "shape"])
 def test_networks_missing_or_changed_are_one_line(tmp_path: Path, command: tuple[str, ...], harm: str) -> None:

@@ -54,7 +54,7 @@ class Scene:
 def bench(session: Session, image: Path | None, frames: int, idle_s: float, as_json: bool) -> None:
     """Measure milliseconds per stage, memory, start-up, searches and the cost of an idle gate."""
     settings = session.settings_if_any()
-    starts = _starts(settings)
+    # First: networks that cannot be loaded are one line here, and would be a traceback in a fresh process below.
     faces = load_faces(settings)
     scene = _scene(image, settings.camera)
     measured = {
@@ -69,7 +69,7 @@ def bench(session: Session, image: Path | None, frames: int, idle_s: float, as_j
         **_looks(faces, scene, settings, frames),
         # Before the large galleries, which no gate holds.
         "peak_rss_mb": _peak_rss_mb(),
-        **starts,
+        **_starts(settings),
         "idle": _idle(faces, scene, settings, idle_s),
         "gallery_ms": _searches(),
     }
