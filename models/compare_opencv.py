@@ -2,9 +2,9 @@
 
     python models/compare_opencv.py PHOTO YUNET.onnx SFACE.onnx [--rounds 60]
 
-For development only (needs opencv-python-headless). The two ONNX files are the ones that models/convert_*.py start from;
-their block-quantised weights are written out as plain float32 first, as OpenCV's own model zoo ships them. Rounds alternate, so that
-a busy machine slows both alike; what counts is the ratio of the medians.
+For development only (needs opencv-python-headless). The two ONNX files are the ones that models/convert_*.py start
+from; their block-quantised weights are written out as plain float32 first, as OpenCV's own model zoo ships them.
+Rounds alternate, so that a busy machine slows both alike; what counts is the ratio of the medians.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ def ours(image: np.ndarray) -> tuple[Callable[[], Any], look.Stages, str]:
 
     def run() -> Any:
         sighting = look.sight(faces, gallery, picture, picture, at_s=0, bounds=bounds, stages=stages)
-        assert sighting is not None and sighting.match is not None, "the gate must see and embed the face"
+        assert sighting is not None, "the gate must see the face"
+        assert sighting.match is not None, "the gate must embed the face"
         return sighting
 
     return run, stages, faces.runtime
@@ -116,7 +117,9 @@ def main() -> None:
     mine, other = np.median(both, axis=0)
     print("gate stages, mean ms:", {name: round(ms / given.rounds, 2) for name, ms in stages.ms.items()})
     print(f"gate, {runtime}: median {mine:.1f} ms; OpenCV {cv2.__version__}: median {other:.1f} ms; n = {given.rounds}")
-    print(f"ratio of the medians {mine / other:.2f}; fastest of each {both[:, 0].min():.1f} / {both[:, 1].min():.1f} ms")
+    print(
+        f"ratio of the medians {mine / other:.2f}; fastest of each {both[:, 0].min():.1f} / {both[:, 1].min():.1f} ms"
+    )
 
 
 if __name__ == "__main__":

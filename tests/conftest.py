@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, settings
-from people import DATA, Enrolled, head
 
 from maskgate import config, look
 from maskgate.faces import Faces, load
 from maskgate.pixels import load_photo
+from people import DATA, Enrolled, head
 
 # A shared machine is slow at moments: no deadline. A failing example prints how to be run again.
 settings.register_profile("quick", deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])

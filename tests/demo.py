@@ -1,7 +1,8 @@
-"""Show the main job: enrol people from photos, let the shipped visits walk up, print what the gate did and whether it should.
+"""Show the main job: enrol people from photos, let the shipped visits walk up, print what the gate did.
 
-Everything is the product: `maskgate enrol` fills a fresh gallery, and `run.serve`, the loop of `maskgate run`, plays the
-visits at their own speed. Only the camera source and the pins are configured otherwise. Exits 0 if all went as expected.
+Everything is the product: `maskgate enrol` fills a fresh gallery, and `run.serve`, the loop of `maskgate run`, plays
+the visits at their own speed. Only the camera source and the pins are configured otherwise. Exits 0 if all went as
+visits.toml expects.
 """
 
 from __future__ import annotations
@@ -87,9 +88,7 @@ def main() -> int:
     """Run the demo; return the exit code."""
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     described = tomllib.loads((DATA / "visits" / "visits.toml").read_text(encoding="utf-8"))
-    visits = [
-        Shown(v["file"], v["words"], v["expected"], v["openings"], v["masked"]) for v in described["visit"]
-    ]
+    visits = [Shown(v["file"], v["words"], v["expected"], v["openings"], v["masked"]) for v in described["visit"]]
     with tempfile.TemporaryDirectory(prefix="maskgate-demo-") as name:
         folder = Path(name)
         settings = prepare(folder, described["enrolled"], visits)
@@ -128,7 +127,10 @@ def report(play: Play, settings: config.Settings) -> None:
         )
     )
     for visit in play.visits:
-        print(f"-- {visit.file}: {visit.words}" + ("" if visit.is_as_expected() else f"  NOT AS EXPECTED: {visit.expected}"))
+        print(
+            f"-- {visit.file}: {visit.words}"
+            + ("" if visit.is_as_expected() else f"  NOT AS EXPECTED: {visit.expected}")
+        )
         for decision in visit.decisions:
             print(LINE.format(**worded(decision, visit)))
         if not visit.decisions:

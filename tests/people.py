@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from films import scene
 from PIL import Image
 
+from films import scene
 from maskgate import config
 from maskgate.store import Store, open_store
 from maskgate.values import Embedding
@@ -46,4 +46,6 @@ def head(path: Path, box: tuple[float, float, float, float]) -> Image.Image:
     """Return the part of a photo around the face `box`, with as much again on each side."""
     photo = Image.open(path).convert("RGB")
     left, top, right, bottom = np.array(box) + np.array([-1, -1, 1, 1]) * (box[3] - box[1]) * 0.6
-    return photo.crop((max(int(left), 0), max(int(top), 0), min(int(right), photo.width), min(int(bottom), photo.height)))
+    return photo.crop(
+        (max(int(left), 0), max(int(top), 0), min(int(right), photo.width), min(int(bottom), photo.height))
+    )

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import face
 
 from maskgate.align import SIDE, TEMPLATE, Bounds, face_matrix, judge, similarity
 from maskgate.values import FAULTS, Face
+from worlds import face
 
 BOUNDS = Bounds(
     min_face_px=56,
@@ -30,7 +30,9 @@ def textured(mean: float = 120, spread: float = 40) -> np.ndarray:
 
 
 @given(st.floats(-3, 3), st.floats(0.2, 5), st.floats(-500, 500), st.floats(-500, 500))
-def test_a_turned_scaled_and_shifted_template_is_laid_back_exactly(turn: float, scale: float, x: float, y: float) -> None:
+def test_a_turned_scaled_and_shifted_template_is_laid_back_exactly(
+    turn: float, scale: float, x: float, y: float
+) -> None:
     spin = scale * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     moved = (TEMPLATE @ spin.T + (x, y)).astype(np.float32)
     matrix = face_matrix(moved)

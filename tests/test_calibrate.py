@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from maskgate.calibrate import Calibration, Curve, chances, odds
 from maskgate.values import Cover
 
-CURVE = Curve((1e-2, 1e-3, 1e-4, 1e-5, 1e-6), (0.20, 0.27, 0.33, 0.38, 0.42), (0.01, 0.02, 0.04, 0.08, 0.12), 10**7, 4500)
+CURVE = Curve(
+    (1e-2, 1e-3, 1e-4, 1e-5, 1e-6), (0.20, 0.27, 0.33, 0.38, 0.42), (0.01, 0.02, 0.04, 0.08, 0.12), 10**7, 4500
+)
 MASKED = Curve((1e-2, 1e-3, 1e-4, 1e-5), (0.25, 0.32, 0.38, 0.43), (0.02, 0.05, 0.10, 0.2), 10**6, 4500)
 CALIBRATION = Calibration({Cover.BARE: CURVE, Cover.MASKED: MASKED})
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import BLURRED, near, person, policy, sighting
 
 from maskgate.decide import Attention, Decision, Policy, step
 from maskgate.reasons import REASONS
 from maskgate.values import Cover, Match, Sighting
+from worlds import BLURRED, near, person, policy, sighting
 
 ANNA = Match("Anna", 0.62, 0.4, "Ben")
 BEN = Match("Ben", 0.60, 0.4, "Anna")
@@ -30,10 +30,13 @@ def fold(seen: Sequence[tuple[float, Sighting | None]], rules: Policy) -> list[D
     return decisions
 
 
-def frames(*matches: Match | None, start_s: float = 0.0, every_s: float = 0.1, **more: object) -> list[tuple[float, Sighting | None]]:
+def frames(
+    *matches: Match | None, start_s: float = 0.0, every_s: float = 0.1, **more: object
+) -> list[tuple[float, Sighting | None]]:
     """Return a face seen every `every_s`, matched like this."""
     times = [start_s + every_s * i for i in range(len(matches))]
-    return [(at_s + 0.02, sighting(at_s, match, **more)) for at_s, match in zip(times, matches, strict=True)]  # type: ignore[arg-type]
+    seen = zip(times, matches, strict=True)
+    return [(at_s + 0.02, sighting(at_s, match, **more)) for at_s, match in seen]  # type: ignore[arg-type]
 
 
 def nobody(start_s: float, seconds: float) -> list[tuple[float, Sighting | None]]:
@@ -177,7 +180,15 @@ def test_a_back_off_counts_visits_in_a_row_only() -> None:
     """A resident whom the light refused four times and who then gets in starts from nothing."""
     seen: list[tuple[float, Sighting | None]] = []
     at_s = 0.0
-    for matches in ([NOBODY] * 12, [NOBODY] * 12, [NOBODY] * 12, [NOBODY] * 12, [ANNA] * 2, [NOBODY] * 12, [NOBODY] * 12):
+    for matches in (
+        [NOBODY] * 12,
+        [NOBODY] * 12,
+        [NOBODY] * 12,
+        [NOBODY] * 12,
+        [ANNA] * 2,
+        [NOBODY] * 12,
+        [NOBODY] * 12,
+    ):
         seen += frames(*matches, start_s=at_s)
         at_s += len(matches) * 0.1
         seen += nobody(at_s, 11)
@@ -185,7 +196,9 @@ def test_a_back_off_counts_visits_in_a_row_only() -> None:
     assert "backing_off" not in [d.reason for d in fold(seen, policy())]
 
 
-MATCHES = st.sampled_from([ANNA, BEN, NOBODY, TWINS, None, Match("Anna", 0.43, 0.2, "Ben"), Match("Ben", 0.41, 0.3, "Anna")])
+MATCHES = st.sampled_from(
+    [ANNA, BEN, NOBODY, TWINS, None, Match("Anna", 0.43, 0.2, "Ben"), Match("Ben", 0.41, 0.3, "Anna")]
+)
 
 
 @st.composite
@@ -239,7 +252,9 @@ def test_grants_of_one_subject_are_apart_by_the_regrant_interval(seen: list[tupl
 
 @given(visits())
 def test_nobody_is_granted_whom_no_sighting_puts_above_the_threshold(seen: list[tuple[float, Sighting | None]]) -> None:
-    strangers = [(s, shown and replace(shown, match=shown.match and replace(shown.match, score=0.39))) for s, shown in seen]
+    strangers = [
+        (s, shown and replace(shown, match=shown.match and replace(shown.match, score=0.39))) for s, shown in seen
+    ]
     assert not any(decision.granted for decision in fold(strangers, policy()))
 
 
@@ -249,7 +264,15 @@ def test_raising_the_threshold_never_adds_a_subject_who_is_granted(
 ) -> None:
     """One visit of one face: no re-grant, no wavering, no back-off, which rightly depend on history."""
     steady = [
-        (s, replace(shown, match=shown.match and replace(shown.match, subject="Anna"), face=sighting(0).face, probe=person(1)))
+        (
+            s,
+            replace(
+                shown,
+                match=shown.match and replace(shown.match, subject="Anna"),
+                face=sighting(0).face,
+                probe=person(1),
+            ),
+        )
         for s, shown in seen
         if shown is not None
     ]
@@ -270,7 +293,7 @@ def test_a_visit_ends_in_at_most_one_decision(seen: list[tuple[float, Sighting |
 
 
 def test_every_reason_the_code_can_give_is_listed_and_nothing_else() -> None:
-    """The list is the contract with logs and scripts: a reason that no code gives is as wrong as one that is missing."""
+    """Logs and scripts rely on the list: a reason that no code gives is as wrong as one that is missing."""
     import inspect
     import re
 

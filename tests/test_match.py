@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import near, person
 
 from maskgate.match import NO_OTHER, Gallery
 from maskgate.values import Template
+from worlds import near, person
 
 
 def template(subject: str, seed: int, model: str = "a") -> Template:

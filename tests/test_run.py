@@ -1,4 +1,4 @@
-"""The loop with real networks, real SQLite, simulated pins and frames made from a photo: record first, then the relay."""
+"""The loop with real networks, real SQLite, simulated pins and frames made from a photo: record, then unlock."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from films import Film, approach, empty_scene
-from people import Enrolled
 
+from films import Film, approach, empty_scene
 from maskgate import config, decide, look
 from maskgate.camera import Frame
 from maskgate.control import ask
@@ -26,6 +25,7 @@ from maskgate.gate import Gate, open_gate
 from maskgate.run import Hands, Moment, Roster, attend, serve
 from maskgate.store import Event, Store, open_store
 from maskgate.values import StoreError
+from people import Enrolled
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_a_resident_is_recorded_and_then_let_in(
         [event] = [event for event in store.events() if event.kind == "decision"]
         assert (event.subject, event.granted, event.reason) == (enrolled.name, True, "granted")
         assert event.score == pytest.approx(decision.score)
-        assert [energised for _, energised in gate.edges()][0] is True
+        assert gate.edges()[0][1] is True
     time.sleep(0.5)
     assert [energised for _, energised in gate.edges()] == [True, False]
 
@@ -223,7 +223,9 @@ def test_templates_of_another_model_are_not_compared(
     assert decision.reason == "empty_gallery"
 
 
-def test_a_gallery_that_cannot_be_read_admits_nobody(faces: Faces, enrolled: Enrolled, settings: config.Settings) -> None:
+def test_a_gallery_that_cannot_be_read_admits_nobody(
+    faces: Faces, enrolled: Enrolled, settings: config.Settings
+) -> None:
     class Broken(Store):
         """A store whose file has gone bad."""
 

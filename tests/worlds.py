@@ -8,7 +8,9 @@ from maskgate.decide import Policy
 from maskgate.values import Cover, Embedding, Face, Match, Quality, Sighting
 
 GOOD = Quality(face_px=120, sharpness=0.5, brightness=120, contrast=50, yaw=0, roll=0, eyes=1)
-BLURRED = Quality(face_px=120, sharpness=0.01, brightness=120, contrast=50, yaw=0, roll=0, eyes=1, faults=("too_blurred",))
+BLURRED = Quality(
+    face_px=120, sharpness=0.01, brightness=120, contrast=50, yaw=0, roll=0, eyes=1, faults=("too_blurred",)
+)
 
 
 def person(seed: int, d: int = 128) -> Embedding:
@@ -46,7 +48,13 @@ def sighting(
     """Return a usable sighting, unless `quality` says otherwise."""
     seen = person(1) if probe is None and quality.usable else probe
     return Sighting(
-        at_s, face(x, height=height), quality, masked, probe=seen if quality.usable else None, match=match, others=others
+        at_s,
+        face(x, height=height),
+        quality,
+        masked,
+        probe=seen if quality.usable else None,
+        match=match,
+        others=others,
     )
 
 

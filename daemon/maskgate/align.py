@@ -15,7 +15,7 @@ SIDE = 112
 TEMPLATE: Points = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]], np.float32
 )
-"""(5, 2) where the landmarks lie in an aligned face: ArcFace's template (Deng et al. 2019), which SFace was trained on."""
+"""(5, 2) where the landmarks lie in an aligned face: ArcFace's template (Deng et al. 2019), SFace's too."""
 
 WEIGHTS: NDArray[np.float64] = np.array([1.0, 1.0, 0.2, 0.1, 0.1])
 """What each landmark counts in the alignment: under a mask nose and mouth are guesses, so the eyes decide."""

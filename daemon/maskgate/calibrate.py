@@ -60,13 +60,9 @@ class Calibration:
         asked = min(fmr, curve.fmr[0])
         if asked < curve.fmr[-1]:
             return Threshold(curve.score[-1], curve.fmr[-1], curve.fnmr[-1], False)
-        return Threshold(
-            _between(asked, curve.fmr, curve.score), asked, _between(asked, curve.fmr, curve.fnmr), True
-        )
+        return Threshold(_between(asked, curve.fmr, curve.score), asked, _between(asked, curve.fmr, curve.fnmr), True)
 
-    def thresholds(
-        self, stranger_odds: int, *, templates: int, looks: int, agree: int
-    ) -> dict[Cover, Threshold]:
+    def thresholds(self, stranger_odds: int, *, templates: int, looks: int, agree: int) -> dict[Cover, Threshold]:
         """Return for each cover the threshold at which at most one stranger in `stranger_odds` visits is let in."""
         fmr = 1 / (stranger_odds * chances(templates, looks, agree))
         return {cover: self.threshold(fmr, cover) for cover in self.curves}

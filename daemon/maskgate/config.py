@@ -1,4 +1,4 @@
-"""The config file as frozen settings: the only reader, where each bound and default stands once. Opens nothing but that file.
+"""The config file as frozen settings: its only reader; each bound and default stands here once. Opens nothing else.
 
 The file is TOML. Every section and key may be left out; an unknown one is an error, and so is a value out of range.
 """
@@ -152,7 +152,9 @@ def load(path: Path) -> Settings:
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BadSetting(f"{path}: no such config file; copy config/maskgate.toml there or name one: --config") from None
+        raise BadSetting(
+            f"{path}: no such config file; copy config/maskgate.toml there or name one: --config"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise BadSetting(f"{path}: cannot be read ({error})") from None
     except tomllib.TOMLDecodeError as error:
@@ -218,7 +220,7 @@ def _absolute(settings: Settings, base: Path) -> Settings:
 
 
 def installed_models() -> Path:
-    """Return the folder with the models that belong to this copy of maskgate: the checkout's, else the environment's."""
+    """Return the folder with this copy's models: the checkout's, else the environment's."""
     checkout = Path(__file__).resolve().parents[2] / "models"
     return checkout if (checkout / "models.toml").is_file() else Path(sys.prefix) / "share" / "maskgate" / "models"
 

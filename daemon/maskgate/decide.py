@@ -2,8 +2,8 @@
 
 `step` is a fold: it takes what the gate attends to and what one frame showed, and returns the next state with, now and
 then, a decision. It is the only place where a grant is made. Its laws are tested as properties:
-- a grant needs `agree` usable, fresh sightings in a row of one subject, each above the threshold of its cover, each with
-  the margin; so raising a threshold never adds a grant, and a stranger is never granted;
+- a grant needs `agree` usable, fresh sightings in a row of one subject, each above the threshold of its cover, each
+  with the margin; so raising a threshold never adds a grant, and a stranger is never granted;
 - one visit ends in at most one decision; two grants of one subject are at least `regrant_s` apart;
 - who is refused too often waits; nobody else does.
 """
@@ -278,9 +278,7 @@ def _note(attention: Attention, visit: Visit, decision: Decision | None, policy:
     return replace(attention, grants=grants, refused=_remember(attention.refused, visit, decision, policy))
 
 
-def _remember(
-    refused: tuple[Refused, ...], visit: Visit, decision: Decision, policy: Policy
-) -> tuple[Refused, ...]:
+def _remember(refused: tuple[Refused, ...], visit: Visit, decision: Decision, policy: Policy) -> tuple[Refused, ...]:
     """Count a refusal against the face it was made of; a grant wipes that face's slate."""
     kept = tuple(person for person in refused if decision.at_s - person.last_s < FORGET_S)
     counts = decision.reason in ("unknown", "thin_margin", "wavering") or decision.granted

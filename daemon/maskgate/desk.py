@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
-from maskgate import __version__, config, decide, look
+from maskgate import __version__, config, decide
 from maskgate.control import Request, Requests
 from maskgate.faces import Faces
 from maskgate.match import Gallery

@@ -243,7 +243,7 @@ _ROLES = ("detector", "refiner", "embedder", "mask")
 
 @contextmanager
 def _without_chatter() -> Iterator[None]:
-    """Keep the runtime's own greetings off stderr, where each line of ours means something; its errors are exceptions."""
+    """Keep the runtime's greetings off stderr, where each line of ours means something; its errors are raised."""
     sys.stderr.flush()
     kept = os.dup(2)
     try:

@@ -25,8 +25,8 @@ class Scene:
 def watch(scene: Scene | None, luma: NDArray[np.uint8]) -> tuple[Scene, float]:
     """Compare `luma` (h, w) with the scene; return the scene as it is now known and the largest change of a patch.
 
-    The change is in luma steps (0 to 255), with the change of the whole picture taken out: a cloud or the exposure moves
-    everything at once, a person does not. The first picture counts as a change of 255.
+    The change is in luma steps (0 to 255), with the change of the whole picture taken out: a cloud or the exposure
+    moves everything at once, a person does not. The first picture counts as a change of 255.
     """
     seen = _patches(luma)
     if scene is None or scene.patches.shape != seen.shape:
@@ -43,5 +43,5 @@ def _patches(luma: NDArray[np.uint8]) -> NDArray[np.float32]:
     side = BLOCK // STEP
     # Rows first: the uint8 sums then run along memory.
     summed = thinned.reshape(rows, side, columns * side).sum(axis=1, dtype=np.uint32)
-    total = summed.reshape(rows, columns, side).sum(axis=2)
+    total: NDArray[np.float32] = summed.reshape(rows, columns, side).sum(axis=2, dtype=np.float32)
     return (total / np.float32(side * side)).astype(np.float32)

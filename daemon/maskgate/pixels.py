@@ -1,4 +1,4 @@
-"""Pictures: sample a face out of one, turn camera planes into RGB, read a photo safely. Pillow and numpy; opens photos only.
+"""Pictures: sample a face out of one, turn camera planes into RGB, read a photo safely. Opens photos, nothing else.
 
 Points follow the detector's habit: (0, 0) is the middle of the first pixel.
 """
@@ -26,7 +26,7 @@ Plane = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """One picture, kept the way it came: RGB, or the three planes of a camera (4:2:0, full range, BT.601 as in JPEG)."""
+    """One picture, kept as it came: RGB, or a camera's three planes (4:2:0, full range, BT.601 as in JPEG)."""
 
     planes: tuple[Plane, ...]
     """((h, w, 3),) RGB, or (y (h, w), u (h/2, w/2), v (h/2, w/2)), all uint8."""
@@ -102,9 +102,7 @@ def _sample(plane: Plane, matrix: Matrix, size: tuple[int, int], fill: int) -> P
     )
 
 
-def _reduced(
-    image: Pillow.Image, inverse: Matrix, size: tuple[int, int], shrink: int
-) -> tuple[Pillow.Image, Matrix]:
+def _reduced(image: Pillow.Image, inverse: Matrix, size: tuple[int, int], shrink: int) -> tuple[Pillow.Image, Matrix]:
     """Average blocks of `shrink` pixels in the part of `image` that will be drawn; return it with its own inverse."""
     corners = np.array([[0, 0, 1], [size[0], 0, 1], [0, size[1], 1], [size[0], size[1], 1]]) @ inverse.T
     left, top = np.clip(np.floor(corners.min(axis=0)) - shrink, 0, image.size).astype(int)

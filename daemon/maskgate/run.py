@@ -1,7 +1,7 @@
 """The loop: frames in, decisions out, each recorded before the relay moves. The only file that knows every edge.
 
-`attend` is the loop itself; the gate, the demo, `replay` and `bench` all run it. `serve` is the daemon around it: it opens
-the edges, relay first, carries decisions out and survives a camera that fails.
+`attend` is the loop itself; the gate, the demo, `replay` and `bench` all run it. `serve` is the daemon around it: it
+opens the edges, relay first, carries decisions out and survives a camera that fails.
 """
 
 from __future__ import annotations
@@ -277,7 +277,7 @@ def sign_of(moment: Moment) -> Sign:
 
 
 def _pinged(moments: Iterator[Moment], camera: Camera) -> Iterator[Moment]:
-    """Pass moments on; tell the service manager that the gate is armed after the first, and alive after those that follow.
+    """Pass moments on; tell the service manager after the first that the gate is armed, then that it is alive.
 
     The ping comes from here and nowhere else: a loop that hangs, or a camera that stops, is restarted by the watchdog.
     """
