@@ -13,7 +13,6 @@ from typing import Any
 import tomli_w
 from click.testing import CliRunner
 
-from maskgate import config
 from maskgate.admin import cli
 from maskgate.store import Store, open_store
 from maskgate.values import Embedding
@@ -22,11 +21,6 @@ from worlds import person
 DAEMON = Path(__file__).parents[1] / "daemon"
 MODEL = "a" * 64
 COMMAND = (sys.executable, "-c", "from maskgate.admin import main; main()")
-
-
-def models() -> str:
-    """Return the folder of the networks under test."""
-    return os.environ.get("MG_MODELS", "") or str(config.installed_models())
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -69,7 +63,7 @@ class House:
             "gate": {"pins": "simulated", "unlock_s": 0.2},
             "store": {"path": "gallery.db"},
             "control": {"socket": "control.sock"},
-            "models": {"path": models(), "threads": 1},
+            "models": {"threads": 1},
         }
         for name, values in sections.items():
             settings[name] = settings.get(name, {}) | values

@@ -31,6 +31,8 @@ EVERYDAY = 1_000
 """Templates in the gallery that frames are matched against."""
 SIZES = (100, 1_000, 10_000, 50_000)
 IDLE_FPS = 15.0
+STARTS = 3
+"""Fresh processes are measured so often, and the cheapest counts: other work on the machine only ever adds."""
 SHIPPED = "tests/data/people/Noah/close.jpg"
 """The photo that is laid into the frame when none is named, relative to the checkout."""
 
@@ -309,7 +311,12 @@ def _starts(settings: config.Settings) -> dict[str, Any]:
 
 
 def _fresh(program: str, *args: object) -> dict[str, float]:
-    """Run a Python program; return what it took, the interpreter's own start included."""
+    """Run a Python program a few times; return what the cheapest run took, the interpreter's own start included."""
+    return min((_run_once(program, *args) for _ in range(STARTS)), key=lambda spent: spent["cpu"])
+
+
+def _run_once(program: str, *args: object) -> dict[str, float]:
+    """Run a Python program; return its seconds of CPU and of the clock."""
     import resource
     import subprocess
 
