@@ -12,9 +12,10 @@ import importlib.metadata
 import os
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ class Faces:
     """The networks of `models.toml`, loaded. Not for use by two threads at once."""
 
     detector: Net
-    thorough: Net
+    thorough: Callable[[], Net]
     """The detector once more, for pictures of changing size."""
     refiner: Net
     anchors: Floats
@@ -163,22 +164,22 @@ class Faces:
     def _pass(self, picture: Picture, scale: float, *, room: float = 1.0) -> list[Face]:
         """One look at the whole picture, scaled, in the middle of a black frame `room` times as wide."""
         width, height = (_multiple_of_32(side * scale * room) for side in picture.size)
-        self.thorough.resize((width, height))
+        self.thorough().resize((width, height))
         shift_x, shift_y = (
             (full - side * scale) / 2 + (scale - 1) / 2
             for full, side in zip((width, height), picture.size, strict=True)
         )
         image = picture.sample(np.array([[scale, 0, shift_x], [0, scale, shift_y]]), (width, height))
-        return yunet_faces(self.thorough, image, _inverse(scale, shift_x, shift_y), self.min_score)
+        return yunet_faces(self.thorough(), image, _inverse(scale, shift_x, shift_y), self.min_score)
 
     def _settled(self, picture: Picture, face: Face) -> Face | None:
         """Look once more at `face` alone, at the size that landmarks are best at; None when it is no face after all."""
         side = 256
         scale = NORMAL_FACE / max(face.height, 1.0)
         shift_x, shift_y = (side / 2 - middle * scale for middle in face.centre)
-        self.thorough.resize((side, side))
+        self.thorough().resize((side, side))
         image = picture.sample(np.array([[scale, 0, shift_x], [0, scale, shift_y]]), (side, side))
-        again = yunet_faces(self.thorough, image, _inverse(scale, shift_x, shift_y), self.min_score)
+        again = yunet_faces(self.thorough(), image, _inverse(scale, shift_x, shift_y), self.min_score)
         same = [other for other in again if _overlap(np.array([other.box]), face.box)[0] > SAME_FACE]
         return max(same, key=lambda other: other.score, default=None)
 
@@ -216,7 +217,8 @@ def load(models: Path, *, threads: int) -> Faces:
     module, runtime = _runtime()
     try:
         nets = {role: _checked(models, described[role], module, threads) for role in _ROLES}
-        thorough = Net(models / described["detector"]["file"], module, threads)
+        # On demand: only photos want it, and the daemon is to do without its memory.
+        thorough = cache(partial(Net, models / described["detector"]["file"], module, threads))
         curves = {cover: _curve(described["embedder"]["calibration"][cover.value]) for cover in Cover}
         min_score = float(described["detector"]["min_score"])
         digests = {role: str(described[role]["sha256"]) for role in _ROLES}
@@ -279,7 +281,8 @@ def _checked(folder: Path, described: dict[str, Any], module: Any, threads: int)
     """Load one network after its sha256 and before its shapes were compared with models.toml."""
     path = folder / described["file"]
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror or error}; reinstall the models") from None
     if found != described["sha256"]:
