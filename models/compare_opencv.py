@@ -22,6 +22,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from onnx_weights import constants
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "daemon"))
 
 from maskgate import config, look
@@ -35,8 +37,6 @@ TEMPLATES = 1_000
 
 def plain_onnx(path: Path, folder: str) -> str:
     """Write `path` with its block-quantised weights as float32; return the new file's name."""
-    from onnx_keras import constants
-
     model = onnx.load(path)
     const = constants(model.graph)
     nodes = [node for node in model.graph.node if node.op_type != "DequantizeLinear"]

@@ -16,27 +16,9 @@ import onnxruntime
 import tensorflow as tf
 from onnx import numpy_helper
 
+from onnx_weights import attributes, constants
+
 layers = tf.keras.layers
-
-
-def constants(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
-    """Every weight by name, block-dequantised to float32 where it was quantised."""
-    values = {w.name: numpy_helper.to_array(w) for w in graph.initializer}
-    for node in graph.node:
-        if node.op_type == "DequantizeLinear":
-            values[node.output[0]] = dequantised(*(values[n] for n in node.input), **attributes(node))
-        elif node.op_type == "Reshape" and node.input[0] in values:
-            values[node.output[0]] = values[node.input[0]].reshape(values[node.input[1]])
-        elif node.op_type == "Constant":
-            values[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
-    return values
-
-
-def dequantised(q: np.ndarray, scale: np.ndarray, zero: np.ndarray, *, block_size: int, axis: int) -> np.ndarray:
-    """Undo DequantizeLinear's blocks: one scale and zero point per `block_size` values along `axis`."""
-    length = q.shape[axis]
-    spread = [np.take(np.repeat(a, block_size, axis), range(length), axis).astype(np.float32) for a in (scale, zero)]
-    return (q.astype(np.float32) - spread[1]) * spread[0]
 
 
 def image_input(graph: onnx.GraphProto, const: dict[str, np.ndarray]) -> str:
@@ -60,11 +42,6 @@ def onnx_outputs(path: Path, image: np.ndarray) -> dict[str, np.ndarray]:
     session = onnxruntime.InferenceSession(model.SerializeToString())
     names = [o.name for o in graph.output]
     return dict(zip(names, session.run(names, {inputs[0].name: image.transpose(0, 3, 1, 2)}), strict=True))
-
-
-def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """The node's attributes as plain values."""
-    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
 
 
 def convolved(x: Any, weights: np.ndarray, bias: np.ndarray | None, at: dict[str, Any], name: str) -> Any:
