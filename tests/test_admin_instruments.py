@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -274,6 +275,9 @@ def test_status_shows_the_running_daemon(tmp_path: Path) -> None:
     house = House(tmp_path, camera={"source": str(VISITS / "empty.mp4")})
     daemon = house.start("run", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
+        # The gallery is made before the socket: until then it may be found half-made.
+        while not (tmp_path / "control.sock").exists() and daemon.poll() is None:
+            time.sleep(0.1)
         for _ in range(300):
             [told] = house.run("status", "--json").objects
             if told["daemon"] is not None or daemon.poll() is not None:
