@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from click import Group
+from click import Context, Group
 
 from maskgate.admin import cli
 from maskgate.reasons import REASONS
@@ -20,14 +20,15 @@ def test_the_readme_lists_every_reason_with_its_sentence() -> None:
 
 
 def test_every_command_the_readme_shows_exists_with_its_options() -> None:
-    assert isinstance(cli, Group)
+    context = Context(cli)
     shown = re.findall(r"^\$ (?:sudo )?maskgate (.+?)(?:\s+#.*)?$", README, re.M)
     assert len(shown) >= 12
     for line in shown:
         words = line.split()
-        command = cli.commands[words[0]]
+        command = cli.get_command(context, words[0])
         if isinstance(command, Group):
-            command = command.commands[words[1]]
+            command = command.get_command(context, words[1])
+        assert command is not None, line
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known, line
 

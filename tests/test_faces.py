@@ -266,6 +266,7 @@ def test_a_file_that_is_no_network_is_refused(copied: Path) -> None:
     [
         ("[embedder.calibration.masked]", "[embedder.calibration.other]"),
         ("min_score =", "max_score ="),
+        ("doubt =", "trust ="),
         ("[refiner]", "[second]"),
         ("fmr = [", 'fmr = ["often", '),
         ("pairs =", "pears ="),

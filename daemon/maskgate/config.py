@@ -101,7 +101,7 @@ class Quality(_Section, frozen=True):
 
     min_face_px: Annotated[float, Meta(ge=20, le=400)] = 56.0
     """Height of the face box in the main stream, pixels."""
-    min_sharpness: Annotated[float, Meta(ge=0, le=5)] = 0.06
+    min_sharpness: Annotated[float, Meta(ge=0, le=5)] = 0.11
     min_brightness: Annotated[float, Meta(ge=0, le=255)] = 35.0
     max_brightness: Annotated[float, Meta(ge=0, le=255)] = 225.0
     min_contrast: Annotated[float, Meta(ge=0, le=128)] = 12.0

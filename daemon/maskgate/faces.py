@@ -39,6 +39,10 @@ THOROUGH_SIDES = (256, 640, 1600)
 """Longest side of the picture in a thorough look's passes, pixels; the first finds faces that fill the picture."""
 NORMAL_FACE = 112.0
 """Face height at which a thorough look settles the landmarks, pixels."""
+DOUBTS_PER_FRAME = 2
+"""Doubtful detections that a frame of video gets a closer look at, the best first: each costs milliseconds."""
+MOST_FACES = 40
+"""Detections that a thorough look settles, the best first."""
 LOOK_SIDE = 2.0
 """Side of the square that the second detector looks at, in box heights."""
 
@@ -123,7 +127,9 @@ class Faces:
     network: Net
     classifier: Net
     min_score: float
-    """Detections below it are no faces."""
+    """Detections from here on are faces."""
+    doubt: float
+    """Detections from here up to `min_score` are faces if a closer look says so."""
     runtime: str
     """The runtime, its version, and whether XNNPACK took the embedder, e.g. "ai-edge-litert 2.3.0 (XNNPACK)"."""
     digests: dict[str, str]
@@ -138,15 +144,22 @@ class Faces:
     def find(self, picture: Picture, *, thorough: bool = False) -> list[Face]:
         """Return the faces in `picture`, the largest first, in its pixels.
 
-        A frame of video takes one pass. A thorough look, for photos, takes several, so that a face may fill the picture
-        or be a fiftieth of it.
+        A frame of video takes one pass, and a closer look at what is doubtful: masked faces far off score low at
+        first. A thorough look, for photos, takes several, so that a face may fill the picture or be a fiftieth of it.
         """
         if thorough:
             return _largest_first(self._find_thoroughly(picture))
         image, scale = picture.fit(self.detector.size)
         # What `fit` moves: the middle of the first pixel.
         shift = (scale - 1) / 2
-        return _largest_first(yunet_faces(self.detector, image, _inverse(scale, shift, shift), self.min_score))
+        found = yunet_faces(self.detector, image, _inverse(scale, shift, shift), self.doubt)
+        return _largest_first(self._believed(picture, found, looks=DOUBTS_PER_FRAME))
+
+    def _believed(self, picture: Picture, found: list[Face], *, looks: int) -> list[Face]:
+        """Keep the certain ones of `found`, best first, and up to `looks` of the rest that a second look confirms."""
+        certain = [face for face in found if face.score >= self.min_score]
+        doubtful = found[len(certain) : len(certain) + looks]
+        return certain + [again for face in doubtful if (again := self._settled(picture, face)) is not None]
 
     def _find_thoroughly(self, picture: Picture) -> list[Face]:
         """Look at the padded picture and at enlargements of it, then settle each face at one size.
@@ -158,8 +171,8 @@ class Faces:
         for below, side in pairwise(THOROUGH_SIDES):
             found += self._pass(picture, side / longest) if longest > below else []
         distinct = _distinct(found)
-        settled = [again for face in distinct if (again := self._settled(picture, face)) is not None]
-        return settled or distinct
+        settled = [again for face in distinct[:MOST_FACES] if (again := self._settled(picture, face)) is not None]
+        return _distinct(settled) or [face for face in distinct if face.score >= self.min_score]
 
     def _pass(self, picture: Picture, scale: float, *, room: float = 1.0) -> list[Face]:
         """One look at the whole picture, scaled, in the middle of a black frame `room` times as wide."""
@@ -170,7 +183,7 @@ class Faces:
             for full, side in zip((width, height), picture.size, strict=True)
         )
         image = picture.sample(np.array([[scale, 0, shift_x], [0, scale, shift_y]]), (width, height))
-        return yunet_faces(self.thorough(), image, _inverse(scale, shift_x, shift_y), self.min_score)
+        return yunet_faces(self.thorough(), image, _inverse(scale, shift_x, shift_y), self.doubt)
 
     def _settled(self, picture: Picture, face: Face) -> Face | None:
         """Look once more at `face` alone, at the size that landmarks are best at; None when it is no face after all."""
@@ -220,7 +233,7 @@ def load(models: Path, *, threads: int) -> Faces:
         # On demand: only photos want it, and the daemon is to do without its memory.
         thorough = cache(partial(Net, models / described["detector"]["file"], module, threads))
         curves = {cover: _curve(described["embedder"]["calibration"][cover.value]) for cover in Cover}
-        min_score = float(described["detector"]["min_score"])
+        min_score, doubt = (float(described["detector"][name]) for name in ("min_score", "doubt"))
         digests = {role: str(described[role]["sha256"]) for role in _ROLES}
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
@@ -234,6 +247,7 @@ def load(models: Path, *, threads: int) -> Faces:
         network=nets["embedder"],
         classifier=nets["mask"],
         min_score=min_score,
+        doubt=doubt,
         runtime=f"{runtime} ({'XNNPACK' if nets['embedder'].on_xnnpack else 'no XNNPACK'})",
         digests=digests,
         calibration=Calibration(curves),
