@@ -1,0 +1,222 @@
+"""Measure embedders as shipped: verification, search and mask-or-bare, with intervals, from one command.
+
+    PYTHONPATH=daemon python models/render.py LFW_CROPS LFW/images --variants 1 --renderer masks_test
+    PYTHONPATH=daemon python models/prepare.py WORN.npz MASKED/web MASKED/staff
+    python models/evaluate.py LFW_CROPS LFW/pairs.txt WORN.npz models/face_int8.tflite [models/sface_f16.tflite ...]
+
+Every row but the last ones is about LFW: the 3,000 genuine official pairs, and as impostors *all* pairs of photos of
+different people, which is what a false match rate of 1e-4 needs. The mask is drawn by masks_test.py, whose outlines and
+fabrics are not those of training. Square brackets hold 95 % intervals: a bootstrap of 1,000 draws over people with the
+thresholds held still; after the first model, of the paired difference to the first. Photos without a face are left out
+and counted. Some people of LFW have two names: pairs that the first model finds nearer
+than TWICE are no impostors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from features import Net, cut
+
+RATES = (1e-2, 1e-3, 1e-4)
+DRAWS = 1000
+GALLERIES = 10
+TWICE = 0.75
+"""Two bare photos nearer than this by the first model are taken for one person under two names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one model makes of LFW."""
+
+    bare: np.ndarray
+    worn: np.ndarray
+    told_bare: np.ndarray
+    """Probability of a mask; empty when the model does not say."""
+    told_worn: np.ndarray
+
+
+def embedded(model: Path, crops: np.ndarray, cache: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Unit embeddings and mask probabilities of (n, 112, 112, 3) faces; kept on disk, since they take minutes."""
+    key = hashlib.sha256(model.read_bytes() + crops[:: max(len(crops) // 50, 1)].tobytes()).hexdigest()[:20]
+    kept = cache / f"{key}.npz"
+    if not kept.exists():
+        net = Net(model)
+        outs = [{out["shape"][-1]: (out["index"], out["quantization"]) for out in net.net.get_output_details()}][0]
+        vectors, told = [], []
+        for crop in crops:
+            net(crop)
+            vectors.append(dequantised(net, *outs[128]))
+            told.append(dequantised(net, *outs[1])[0] if 1 in outs else np.nan)
+        found = np.array(vectors)
+        cache.mkdir(parents=True, exist_ok=True)
+        np.savez(kept, vectors=found / np.linalg.norm(found, axis=1, keepdims=True), told=np.array(told))
+    with np.load(kept) as file:
+        return file["vectors"].astype(np.float32), file["told"]
+
+
+def dequantised(net: Net, index: int, quantization: tuple[float, int]) -> np.ndarray:
+    """One output in floating point."""
+    values = net.net.get_tensor(index)[0]
+    if values.dtype == np.float32:
+        return np.asarray(values)
+    return np.asarray((values.astype(np.float32) - quantization[1]) * quantization[0])
+
+
+def threshold(scores: np.ndarray, rate: float) -> float:
+    """The score that a share `rate` of the impostors reaches."""
+    at = max(int(len(scores) * rate), 1)
+    return float(np.partition(scores, len(scores) - at)[len(scores) - at])
+
+
+def interval(right: np.ndarray, people: np.ndarray, rng: np.random.Generator) -> str:
+    """95 % interval, in per cent, of the mean of `right` by drawing people with replacement."""
+    _, who = np.unique(people, return_inverse=True)
+    total, count = np.bincount(who, right), np.bincount(who)
+    drawn = rng.integers(len(count), size=(DRAWS, len(count)))
+    low, high = np.percentile(total[drawn].sum(1) / count[drawn].sum(1) * 100, (2.5, 97.5))
+    return f"[{low:.1f}, {high:.1f}]"
+
+
+class Report:
+    """Prints rows, and remembers the first model's outcomes to compare the others with, pair by pair."""
+
+    def __init__(self) -> None:
+        self.first: dict[str, np.ndarray] = {}
+
+    def row(self, name: str, right: np.ndarray, people: np.ndarray) -> None:
+        """One share of successes with its interval and, from the second model on, its difference to the first."""
+        right = right.astype(np.float64)
+        rng = np.random.default_rng(0)
+        line = f"  {name}: {right.mean() * 100:.2f} % {interval(right, people, rng)} n={len(right)}"
+        if name in self.first:
+            worse = self.first[name] - right
+            line += f"; first less this {worse.mean() * 100:+.2f} {interval(worse, people, rng)}"
+        self.first.setdefault(name, right)
+        print(line, flush=True)
+
+
+def pairs(file: Path, number: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 2) numbers of photos and whether they show one person, of the official pairs whose faces were found; fold last."""
+    found = []
+    for i, line in enumerate(file.read_text().splitlines()[1:]):
+        words = line.split()
+        left, right = (words[0], words[1]), (words[0] if len(words) == 3 else words[2], words[-1])
+        names = [f"{name}_{int(n):04d}" for name, n in (left, right)]
+        if all(name in number for name in names):
+            found.append((number[names[0]], number[names[1]], len(words) == 3, i // 600))
+    array = np.array(found)
+    return array[:, :2], array[:, 2:]
+
+
+def accuracy(scores: np.ndarray, same: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Which pairs are told right with the threshold that was best on the other nine folds."""
+    right = np.zeros(len(scores), bool)
+    for f in range(10):
+        others = np.sort(scores[fold != f])[::5]
+        best = max(others, key=lambda t: float(((scores[fold != f] >= t) == same[fold != f]).mean()))
+        right[fold == f] = (scores[fold == f] >= best) == same[fold == f]
+    return right
+
+
+def verification(report: Report, seen: Seen, at: np.ndarray, kind: np.ndarray, who: np.ndarray, other: np.ndarray) -> None:
+    """Rows of accuracy and of true matches at fixed false match rates, for the three pairs of covers."""
+    same = kind[:, 0] == 1
+    genuine = at[same]
+    for name, left, right in (
+        ("bare, bare", seen.bare, seen.bare), ("bare, masked", seen.bare, seen.worn), ("masked, masked", seen.worn, seen.worn)
+    ):  # fmt: skip
+        scores = (left[at[:, 0]] * right[at[:, 1]]).sum(1)
+        report.row(f"{name}: accuracy", accuracy(scores, same, kind[:, 1]), who[at[:, 0]])
+        impostor = (left @ right.T)[other]
+        for rate in RATES:
+            limit = threshold(impostor, rate)
+            report.row(f"{name}: TAR at FAR {rate:.0e}", scores[same] >= limit, who[genuine[:, 0]])
+        if name == "bare, bare":
+            policy = threshold(impostor, 1e-3)
+        print(f"  {name}: FMR at bare-bare's 1e-3 score {policy:.3f}: {(impostor >= policy).mean():.2e}", flush=True)
+
+
+def search(report: Report, seen: Seen, probes: np.ndarray, who: np.ndarray, size: int, cover: str, twice: np.ndarray) -> None:
+    """Rows of misses in an open-set search: one bare photo enrolled each, one probe each, GALLERIES random galleries."""
+    people, count = np.unique(who, return_counts=True)
+    several = people[count > 1]
+    missed: dict[float, list[np.ndarray]] = {1e-2: [], 1e-3: []}
+    mated: list[np.ndarray] = []
+    for draw in range(GALLERIES):
+        rng = np.random.default_rng(draw)
+        enrolled = rng.permutation(several)[:size]
+        photos = [rng.permutation(np.nonzero(who == person)[0])[:2] for person in enrolled]
+        gallery, own = (np.array([p[i] for p in photos]) for i in (0, 1))
+        strangers = np.nonzero(~np.isin(who, enrolled))[0]
+        scores = probes[strangers] @ seen.bare[gallery].T
+        scores[twice[np.ix_(strangers, gallery)]] = -1
+        best = scores.max(1)
+        hit = probes[own] @ seen.bare[gallery].T
+        rank1 = hit.argmax(1) == np.arange(size)
+        for rate in missed:
+            missed[rate].append(~(rank1 & (hit[np.arange(size), np.arange(size)] >= threshold(best, rate))))
+        mated.append(enrolled)
+    for rate, each in missed.items():
+        report.row(f"{cover} probe, N={size}: FNIR at FPIR {rate:.1%}", np.concatenate(each), np.concatenate(mated))
+
+
+def classifier(report: Report, model: Path, seen: Seen, worn: Path, people: np.ndarray, cache: Path) -> None:
+    """Rows of mask or bare, on what its training never saw; nothing for a model that does not tell."""
+    if np.isnan(seen.told_bare).any():
+        return
+    with np.load(worn) as file:
+        names, crops = file["names"], file["bare"]
+    web, staff = (np.array([folder in Path(n).parts for n in names]) for folder in ("web", "staff"))
+    tenth = np.nonzero(web)[0][::10]
+    _, told_web = embedded(model, crops[tenth], cache)
+    _, told_staff = embedded(model, crops[staff], cache)
+    staff_of = np.array([Path(n).parent.name for n in names[staff]])
+    report.row("told bare: LFW", seen.told_bare < 0.5, people)
+    report.row("told masked: LFW, drawn", seen.told_worn >= 0.5, people)
+    report.row("told masked: web, tenth not trained on", told_web >= 0.5, np.arange(len(told_web)))
+    report.row("told masked: staff (3 people)", told_staff >= 0.5, staff_of)
+    real = np.concatenate([told_web, told_staff]) >= 0.5
+    print(f"  balanced accuracy, really worn against LFW bare: {(real.mean() + (seen.told_bare < 0.5).mean()) * 50:.2f} %")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("crops", type=Path)
+    parser.add_argument("pairs", type=Path)
+    parser.add_argument("worn", type=Path)
+    parser.add_argument("models", type=Path, nargs="+")
+    parser.add_argument("--cache", type=Path, default=Path("/tmp/maskgate-embeddings"))
+    wanted = parser.parse_args()
+    rows = json.loads((wanted.crops / "index.json").read_text())
+    found = [row for row in rows if row["kinds"][0] != "lost"]
+    print(f"LFW: {len(rows)} photos with a face, {len(rows) - len(found)} of them lost under the drawn mask and left out")
+    at = np.array([row["at"] for row in found])
+    bare = np.stack([cut(crop) for crop in np.load(wanted.crops / "bare.npy", mmap_mode="r")[at]])
+    worn = np.stack([cut(crop) for crop in np.load(wanted.crops / "worn.npy", mmap_mode="r")[at, 0]])
+    who = np.array([Path(row["name"]).parent.name for row in found])
+    number = {Path(row["name"]).stem: i for i, row in enumerate(found)}
+    chosen, kind = pairs(wanted.pairs, number)
+    report, twice = Report(), np.zeros(0)
+    for model in wanted.models:
+        print(f"{model.name} {hashlib.sha256(model.read_bytes()).hexdigest()[:16]}", flush=True)
+        (left, told_bare), (right, told_worn) = (embedded(model, crops, wanted.cache) for crops in (bare, worn))
+        seen = Seen(left, right, told_bare, told_worn)
+        if twice.size == 0:
+            twice = (left @ left.T > TWICE) & (who[:, None] != who[None, :])
+            print(f"  {int(twice.sum()) // 2} pairs of photos are nearer than {TWICE} under two names: no impostors")
+            other = np.triu((who[:, None] != who[None, :]) & ~twice, 1)
+        verification(report, seen, chosen, kind, who, other)
+        for size in (100, 1000):
+            search(report, seen, seen.bare, who, size, "bare", twice)
+            search(report, seen, seen.worn, who, size, "masked", twice)
+        classifier(report, model, seen, wanted.worn, who, wanted.cache)
+
+
+if __name__ == "__main__":
+    main()
