@@ -1,16 +1,17 @@
 """Measure the embedder's impostor and genuine scores and write them into models.toml, where thresholds come from.
 
-    PYTHONPATH=daemon python models/prepare.py faces.npz FACES/crops FACES/tight FACES/portraits FACES/aligned112 --draw
-    PYTHONPATH=daemon python models/prepare.py lfw.npz LFW/images --draw
-    PYTHONPATH=daemon python models/calibrate.py faces.npz lfw.npz LFW/pairs.txt [--sheet DIR] [--dry-run]
+    PYTHONPATH=daemon python models/render.py OUT/tight FACES/tight --variants 3     (crops and aligned112 alike)
+    PYTHONPATH=daemon python models/render.py OUT/lfw LFW/images --variants 1 --renderer masks_test
+    PYTHONPATH=daemon python models/calibrate.py OUT/tight OUT/crops --lfw OUT/lfw --pairs LFW/pairs.txt [--sheet DIR]
 
-Impostors: every two photos of different people in faces.npz, bare against bare and bare against masked (mask drawn,
-found and aligned afresh). Most of those photos have no names and some show one person twice, so photos are first joined
-into people: same folder in `aligned112`, or a bare score above SAME, or both joined to a third. No pair within one
-person counts. A same-person pair below SAME stays in and raises the thresholds: an error on the safe side; `--sheet`
-draws the pairs around SAME, for the eye to judge it. A false match rate is listed only with at least 10 pairs beyond
-its score. Genuine: LFW's official same-person pairs, which nothing here was tuned on; masks drawn on the second photo,
-then on the first. Photos in which no face was found are left out and counted.
+Impostors: every two photos of different people, bare against bare and bare against masked (mask drawn, found and aligned
+afresh). Most photos have no names and some show one person twice, so photos are first joined into people: same folder in
+`aligned112`, or a bare score above SAME, or both joined to a third. No pair within one person counts. A pair of one
+person's photos below SAME stays in and raises the thresholds: an error on the safe side. A pair of two people above SAME
+would be lost, an error on the other side: so no rate is listed whose score comes within ROOM of SAME, nor one with fewer
+than 10 pairs beyond its score. `--sheet` draws pairs by score, for the eye to judge SAME.
+Genuine: LFW's official same-person pairs, which nothing here was tuned on; bare, and with a mask drawn on the second
+photo, then on the first, by another renderer. Photos in which no face was found are left out.
 """
 
 from __future__ import annotations
@@ -23,11 +24,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from crops import read
 from maskgate.faces import Faces, load
 
 HERE = Path(__file__).parent
 SAME = 0.60
 """Bare score that only one person's photos reach; by eye, see MODEL_CARD.md."""
+ROOM = 0.03
+"""How far below SAME a listed score stays."""
 PER_PERSON = 20
 """Photos taken of each person with a name."""
 RATES = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6, 1e-6, 3e-7, 1e-7)
@@ -36,12 +40,12 @@ BINS = 40_000
 Vectors = NDArray[np.float32]
 
 
-def embedded(faces: Faces, source: Path, which: str) -> Vectors:
-    """Embeddings of one array of crops; kept beside it, by embedder."""
-    kept = source.with_name(f"{source.stem}.{which}.{faces.embedder[:8]}.npy")
-    if not kept.exists():
-        np.save(kept, np.stack([faces.embed(crop) for crop in np.load(source)[which]]))
-    vectors: Vectors = np.load(kept)
+def embedded(faces: Faces, crops: NDArray[np.uint8], kept: Path) -> Vectors:
+    """Embeddings of an array of crops; kept in a file that names the embedder."""
+    path = kept.with_name(f"{kept.name}.{faces.embedder[:8]}.npy")
+    if not path.exists():
+        np.save(path, np.stack([faces.embed(crop) for crop in crops]))
+    vectors: Vectors = np.load(path)
     return vectors
 
 
@@ -101,9 +105,9 @@ def curve(counts: NDArray[np.int_]) -> list[tuple[float, float]]:
     found = []
     for rate in RATES:
         allowed = rate * counts.sum()
-        if allowed >= 10:
-            edge = int(np.argmax(above <= allowed))
-            found.append((rate, edge * 2 / BINS - 1))
+        score = int(np.argmax(above <= allowed)) * 2 / BINS - 1
+        if allowed >= 10 and score <= SAME - ROOM:
+            found.append((rate, score))
     return found
 
 
@@ -144,40 +148,20 @@ def sheet(out: Path, crops: NDArray[np.uint8], bare: Vectors, names: NDArray[np.
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("faces", type=Path)
-    parser.add_argument("lfw", type=Path)
-    parser.add_argument("pairs", type=Path)
+    parser.add_argument("faces", type=Path, nargs="+", help="crops of strangers, from render.py or prepare.py")
+    parser.add_argument("--lfw", type=Path, required=True)
+    parser.add_argument("--pairs", type=Path, required=True)
     parser.add_argument("--models", type=Path, default=HERE)
-    parser.add_argument("--same", type=float, default=SAME)
+    parser.add_argument("--keep", type=Path, default=Path("embeddings"), help="folder for embeddings already made")
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--dry-run", action="store_true")
     wanted = parser.parse_args()
+    wanted.keep.mkdir(parents=True, exist_ok=True)
     faces = load(wanted.models, threads=1)
-    impostors, lfw = np.load(wanted.faces), np.load(wanted.lfw)
-    worn = np.array([faces.masked(crop) for crop in impostors["bare"]], np.float32)
-    kept = chosen(impostors["names"], worn)
-    bare = embedded(faces, wanted.faces, "bare")[kept]
-    masked, found = embedded(faces, wanted.faces, "masked")[kept], impostors["masked_found"][kept]
-    who = people(impostors["names"][kept], bare, wanted.same)
-    print(f"{len(worn)} photos, {int((worn >= 0.5).sum())} look masked, {len(kept)} kept, {len(set(who))} people")
-    if wanted.sheet:
-        sheet(wanted.sheet, impostors["bare"][kept], bare, impostors["names"][kept])
-    own = genuine(lfw["names"], wanted.pairs)
-    first, second = (np.array(side) for side in zip(*own, strict=True))
-    plain, worn_lfw = embedded(faces, wanted.lfw, "bare"), embedded(faces, wanted.lfw, "masked")
-    ok = lfw["masked_found"]
-    scores = {
-        "bare": (plain[first] * plain[second]).sum(axis=1),
-        "masked": np.concatenate(
-            [(plain[a] * worn_lfw[b]).sum(axis=1)[ok[b]] for a, b in ((first, second), (second, first))]
-        ),
-    }
-    counts = {
-        "bare": histogram(bare, who, bare, who, once=True),
-        "masked": histogram(masked[found], who[found], bare, who, once=False),
-    }
+    counts, persons = impostors(faces, wanted.faces, wanted.keep, wanted.sheet)
+    own = residents(faces, wanted.lfw, wanted.pairs, wanted.keep)
     text = "\n".join(
-        table(cover, curve(counts[cover]), scores[cover], int(counts[cover].sum()), len(set(who)))
+        table(cover, curve(counts[cover]), own[cover], int(counts[cover].sum()), persons)
         for cover in ("bare", "masked")
     )
     print(text)
@@ -185,6 +169,50 @@ def main() -> None:
         file = wanted.models / "models.toml"
         before = re.split(r"(?m)^\[embedder\.calibration\.bare\]$", file.read_text(encoding="utf-8"))[0]
         file.write_text(before + text, encoding="utf-8")
+
+
+def impostors(
+    faces: Faces, sources: list[Path], keep: Path, out: Path | None
+) -> tuple[dict[str, NDArray[np.int_]], int]:
+    """Histograms of strangers' scores by the probe's cover, and how many people are behind them."""
+    crops = read(sources)
+    name = "-".join(source.stem for source in sources)
+    looks_masked = np.array([faces.masked(crop) for crop in crops.bare], np.float32)
+    kept = chosen(crops.names, looks_masked)
+    bare = embedded(faces, crops.bare, keep / f"{name}.bare")[kept]
+    who = people(crops.names[kept], bare, SAME)
+    print(f"{len(crops.bare)} photos, {len(kept)} kept, {len(set(who))} people")
+    print(
+        f"{int((looks_masked >= 0.5).sum())} photos look masked; {len(kept) - len(set(who))} photos joined to another's"
+    )
+    if out:
+        sheet(out, crops.bare[kept], bare, crops.names[kept])
+    masked = embedded(faces, crops.worn[crops.found], keep / f"{name}.worn")
+    owners = np.full(len(crops.names), -1)
+    owners[kept] = who
+    probe_owners = np.broadcast_to(owners[:, None], crops.found.shape)[crops.found]
+    use = probe_owners >= 0
+    counts = {
+        "bare": histogram(bare, who, bare, who, once=True),
+        "masked": histogram(masked[use], probe_owners[use], bare, who, once=False),
+    }
+    return counts, len(set(who))
+
+
+def residents(faces: Faces, lfw: Path, pairs: Path, keep: Path) -> dict[str, Vectors]:
+    """Scores of LFW's same-person pairs by the probe's cover."""
+    crops = read([lfw])
+    own = genuine(crops.names, pairs)
+    first, second = (np.array(side) for side in zip(*own, strict=True))
+    needed = np.unique(np.concatenate([first, second]))
+    place = np.zeros(len(crops.names), int)
+    place[needed] = np.arange(len(needed))
+    first, second = place[first], place[second]
+    plain = embedded(faces, crops.bare[needed], keep / f"{lfw.stem}.bare")
+    worn = embedded(faces, crops.worn[needed, 0], keep / f"{lfw.stem}.worn")
+    found = crops.found[needed, 0]
+    both = [(plain[a] * worn[b]).sum(axis=1)[found[b]] for a, b in ((first, second), (second, first))]
+    return {"bare": (plain[first] * plain[second]).sum(axis=1), "masked": np.concatenate(both)}
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ def paste(
 ) -> tuple[float, float, float, float]:
     """Paste `photo`, whose face has the box `face`, so that the face is `height` px high; return its box in the scene.
 
-    The face lies inside the scene; the photo's edge is feathered over that share of its width. Shrinking averages areas, as a lens does.
+    The face lies inside the scene; the photo's edge is feathered over that share of its width. Shrinking averages
+    areas, as a lens does.
     """
     scale = height / (face[3] - face[1])
     w, h = max(round(photo.width * scale), 4), max(round(photo.height * scale), 4)

@@ -1,11 +1,11 @@
 """Train the mask classifier: an aligned face in, the probability that a mask is worn out. A few minutes on two cores.
 
-    PYTHONPATH=daemon python models/prepare.py bare.npz FACES/crops FACES/tight FACES/portraits --draw
+    PYTHONPATH=daemon python models/render.py OUT/tight FACES/tight --variants 3   (crops and portraits alike)
     PYTHONPATH=daemon python models/prepare.py worn.npz MASKED/web MASKED/staff
-    PYTHONPATH=daemon python models/prepare.py lfw.npz LFW/images --draw
-    python models/train_mask.py bare.npz worn.npz lfw.npz
+    PYTHONPATH=daemon python models/render.py OUT/lfw LFW/images --variants 1 --renderer masks_test
+    python models/train_mask.py --faces OUT/tight OUT/crops OUT/portraits --worn worn.npz --lfw OUT/lfw
 
-prepare.py runs in the product's environment, this file in that of requirements-train.txt. Trained on `web` (really
+The first three run in the product's environment, this file in that of requirements-train.txt. Trained on `web` (really
 masked), on bare faces and on the same faces with drawn masks; stopped early by a tenth of `web` and by `portraits`,
 which it never trains on; `staff` (three people, really masked) and LFW (bare and drawn) are looked at once, at the end.
 Writes `mask_int8.tflite`: (1, 112, 112, 3) int8, RGB less 128 -> (1, 1) int8, zero point and scale of a probability.
@@ -22,6 +22,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 from PIL import Image
+
+import crops
 
 HERE = Path(__file__).parent
 BATCH = 64
@@ -150,6 +152,11 @@ def report(flat: bytes, name: str, crops: np.ndarray, masked: bool) -> float:
     return right
 
 
+def short(name: str) -> str:
+    """The photo's folder and file name."""
+    return "/".join(Path(name).parts[-2:])
+
+
 def folder_is(names: np.ndarray, folder: str) -> np.ndarray:
     """Which photos lie in `folder`, at whatever depth."""
     return np.array([folder in Path(name).parts for name in names])
@@ -157,40 +164,40 @@ def folder_is(names: np.ndarray, folder: str) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bare", type=Path)
-    parser.add_argument("worn", type=Path)
-    parser.add_argument("lfw", type=Path, nargs="?")
+    parser.add_argument("--faces", type=Path, nargs="+", required=True, help="bare faces and their drawn masks")
+    parser.add_argument("--worn", type=Path, required=True, help="really masked faces")
+    parser.add_argument("--lfw", type=Path, help="to be looked at once, at the end")
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--steps", type=int, default=150, help="batches of 64 in an epoch")
     parser.add_argument("--list", action="store_true", help="name the bare training photos that look masked")
     wanted = parser.parse_args()
-    faces, worn = np.load(wanted.bare), np.load(wanted.worn)
-    clean = np.array(["/".join(Path(n).parts[-2:]) not in NOT_BARE for n in faces["names"]])
-    bare, drawn, names = faces["bare"][clean], faces["masked"][clean], faces["names"][clean]
-    found = faces["masked_found"][clean]
+    faces, worn = crops.read(wanted.faces), crops.read([wanted.worn])
+    clean = np.array([short(name) not in NOT_BARE for name in faces.names])
+    bare, names, found = faces.bare[clean], faces.names[clean], faces.found[clean]
+    drawn = faces.worn[clean]
     held = folder_is(names, "portraits")
-    web = worn["bare"][folder_is(worn["names"], "web")]
+    web = worn.bare[folder_is(worn.names, "web")]
     held_web = np.arange(len(web)) % 10 == 0
-    parts, labels = [bare[~held], bare[~held], drawn[~held & found], web[~held_web]], [0.0, 0.0, 1.0, 1.0]
-    check = [bare[held], drawn[held & found], web[held_web]]
+    parts, labels = [bare[~held], bare[~held], drawn[~held][found[~held]], web[~held_web]], [0.0, 0.0, 1.0, 1.0]
+    check = [bare[held], drawn[held][found[held]], web[held_web]]
     truth = np.concatenate([np.full(len(c), v, np.float32) for c, v in zip(check, (0, 1, 1), strict=True)])
     model = train(parts, labels, (np.concatenate(check), truth), wanted.epochs, wanted.steps)
     flat = int8_model(model, np.concatenate([part[:100] for part in parts]))
     (HERE / "mask_int8.tflite").write_bytes(flat)
     print(f"mask_int8.tflite {len(flat)} B {hashlib.sha256(flat).hexdigest()}")
-    for name, crops, masked in zip(
+    for name, some, masked in zip(
         ("portraits bare", "portraits drawn", "web tenth"), check, (False, True, True), strict=True
     ):
-        report(flat, f"stopped by: {name}", crops, masked)
-    staff = report(flat, "held back: staff, really masked", worn["bare"][folder_is(worn["names"], "staff")], True)
+        report(flat, f"stopped by: {name}", some, masked)
+    staff = report(flat, "held back: staff, really masked", worn.bare[folder_is(worn.names, "staff")], True)
     if wanted.lfw:
-        lfw = np.load(wanted.lfw)
-        plain = report(flat, "held back: LFW bare", lfw["bare"], False)
-        report(flat, "held back: LFW, drawn masks", lfw["masked"][lfw["masked_found"]], True)
+        lfw = crops.read([wanted.lfw])
+        plain = report(flat, "held back: LFW bare", lfw.bare, False)
+        report(flat, "held back: LFW, drawn masks", lfw.worn[lfw.found], True)
         print(f"held back: balanced accuracy of staff and LFW bare {(staff + plain) * 50:.2f} %")
     if wanted.list:
         for i in np.nonzero(answers(flat, bare) >= 0.5)[0]:
-            print("looks masked:", "/".join(Path(names[i]).parts[-2:]))
+            print("looks masked:", short(names[i]))
 
 
 if __name__ == "__main__":
