@@ -4,12 +4,12 @@
     PYTHONPATH=daemon python models/render.py OUT/lfw LFW/images --variants 1 --renderer masks_test
     PYTHONPATH=daemon python models/calibrate.py OUT/tight OUT/crops --lfw OUT/lfw --pairs LFW/pairs.txt [--sheet DIR]
 
-Impostors: every two photos of different people, bare against bare and bare against masked (mask drawn, found and aligned
-afresh). Most photos have no names and some show one person twice, so photos are first joined into people: same folder in
-`aligned112`, or a bare score above SAME, or both joined to a third. No pair within one person counts. A pair of one
-person's photos below SAME stays in and raises the thresholds: an error on the safe side. A pair of two people above SAME
-would be lost, an error on the other side: so no rate is listed whose score comes within ROOM of SAME, nor one with fewer
-than 10 pairs beyond its score. `--sheet` draws pairs by score, for the eye to judge SAME.
+Impostors: every two photos of different people, bare against bare and bare against masked (mask drawn, found and
+aligned afresh). Most photos have no names and some show one person twice, so photos are first joined into people:
+same folder in `aligned112`, or a bare score above SAME, or both joined to a third. No pair within one person counts.
+A pair of one person's photos below SAME stays in and raises the thresholds: an error on the safe side. A pair of two
+people above SAME would be lost, an error on the other side: so no rate is listed whose score comes within ROOM of
+SAME, nor one with fewer than 10 pairs beyond its score. `--sheet` draws pairs by score, for the eye to judge SAME.
 Genuine: LFW's official same-person pairs, which nothing here was tuned on; bare, and with a mask drawn on the second
 photo, then on the first, by another renderer. Photos in which no face was found are left out.
 """
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from crops import read
+from crops import Crops, read
 from maskgate.faces import Faces, load
 
 HERE = Path(__file__).parent
@@ -152,13 +152,14 @@ def main() -> None:
     parser.add_argument("--lfw", type=Path, required=True)
     parser.add_argument("--pairs", type=Path, required=True)
     parser.add_argument("--models", type=Path, default=HERE)
+    parser.add_argument("--variants", type=int, default=1, help="drawn masks used of each face")
     parser.add_argument("--keep", type=Path, default=Path("embeddings"), help="folder for embeddings already made")
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--dry-run", action="store_true")
     wanted = parser.parse_args()
     wanted.keep.mkdir(parents=True, exist_ok=True)
     faces = load(wanted.models, threads=1)
-    counts, persons = impostors(faces, wanted.faces, wanted.keep, wanted.sheet)
+    counts, persons = impostors(faces, read(wanted.faces, variants=wanted.variants), wanted.keep, wanted.sheet)
     own = residents(faces, wanted.lfw, wanted.pairs, wanted.keep)
     text = "\n".join(
         table(cover, curve(counts[cover]), own[cover], int(counts[cover].sum()), persons)
@@ -171,12 +172,9 @@ def main() -> None:
         file.write_text(before + text, encoding="utf-8")
 
 
-def impostors(
-    faces: Faces, sources: list[Path], keep: Path, out: Path | None
-) -> tuple[dict[str, NDArray[np.int_]], int]:
+def impostors(faces: Faces, crops: Crops, keep: Path, out: Path | None) -> tuple[dict[str, NDArray[np.int_]], int]:
     """Histograms of strangers' scores by the probe's cover, and how many people are behind them."""
-    crops = read(sources)
-    name = "-".join(source.stem for source in sources)
+    name = f"strangers{len(crops.names)}"
     looks_masked = np.array([faces.masked(crop) for crop in crops.bare], np.float32)
     kept = chosen(crops.names, looks_masked)
     bare = embedded(faces, crops.bare, keep / f"{name}.bare")[kept]
@@ -187,7 +185,7 @@ def impostors(
     )
     if out:
         sheet(out, crops.bare[kept], bare, crops.names[kept])
-    masked = embedded(faces, crops.worn[crops.found], keep / f"{name}.worn")
+    masked = embedded(faces, crops.worn[crops.found], keep / f"{name}.worn{crops.found.shape[1]}")
     owners = np.full(len(crops.names), -1)
     owners[kept] = who
     probe_owners = np.broadcast_to(owners[:, None], crops.found.shape)[crops.found]

@@ -24,10 +24,10 @@ class Crops:
     """(n, v) False where the detector lost the masked face; `worn` is black there."""
 
 
-def read(sources: list[Path]) -> Crops:
-    """All the crops of the sources, one after another; sources with more masks per face than the least are cut to it."""
+def read(sources: list[Path], *, variants: int = 9) -> Crops:
+    """All the crops of the sources, one after another, with at most `variants` masks per face, as many for each."""
     parts = [_folder(source) if source.is_dir() else _file(source) for source in sources]
-    variants = min(part.worn.shape[1] for part in parts)
+    variants = min(variants, *(part.worn.shape[1] for part in parts))
     return Crops(
         np.concatenate([part.names for part in parts]),
         np.concatenate([part.bare for part in parts]),
