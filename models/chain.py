@@ -1,4 +1,4 @@
-"""The masked-face network as plain arrays: SFace's chain of convolutions with the normalisations folded in. Numpy alone.
+"""The masked-face network as plain arrays: SFace's chain of convolutions normalisations folded in. Numpy alone.
 
 `layers` hold weights (out, in, k, k) or, depthwise, (channels, 1, k, k), a bias and one PReLU slope per channel. What
 comes after the last layer is one product over the whole 7 x 7 map (the embedding) and one over its mean (mask or bare).
@@ -42,7 +42,12 @@ class Chain:
 
 def save(path: Path, chain: Chain) -> None:
     """Write the arrays as .npz."""
-    arrays = {"head": chain.head, "head_bias": chain.head_bias, "mask": chain.mask, "mask_bias": np.float32(chain.mask_bias)}
+    arrays = {
+        "head": chain.head,
+        "head_bias": chain.head_bias,
+        "mask": chain.mask,
+        "mask_bias": np.float32(chain.mask_bias),
+    }
     for number, layer in enumerate(chain.layers):
         arrays |= {f"{number}.weights": layer.weights, f"{number}.bias": layer.bias, f"{number}.slopes": layer.slopes}
         arrays[f"{number}.shape"] = np.array([layer.stride, layer.depthwise])
@@ -67,6 +72,7 @@ def load(path: Path) -> Chain:
 def from_onnx(path: Path) -> Chain:
     """SFace's block-quantised ONNX file with every normalisation folded into the convolution before it, in float64."""
     import onnx
+
     from onnx_keras import attributes, constants
 
     graph = onnx.load(path).graph

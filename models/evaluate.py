@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from features import Net, cut
 
 RATES = (1e-2, 1e-3, 1e-4)
@@ -102,7 +103,7 @@ class Report:
 
 
 def pairs(file: Path, number: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
-    """(n, 2) numbers of photos and whether they show one person, of the official pairs whose faces were found; fold last."""
+    """(n, 2) numbers of photos and whether they show one person, of the pairs whose faces were found; fold last."""
     found = []
     for i, line in enumerate(file.read_text().splitlines()[1:]):
         words = line.split()
@@ -124,13 +125,17 @@ def accuracy(scores: np.ndarray, same: np.ndarray, fold: np.ndarray) -> np.ndarr
     return right
 
 
-def verification(report: Report, seen: Seen, at: np.ndarray, kind: np.ndarray, who: np.ndarray, other: np.ndarray) -> None:
+def verification(
+    report: Report, seen: Seen, at: np.ndarray, kind: np.ndarray, who: np.ndarray, other: np.ndarray
+) -> None:
     """Rows of accuracy and of true matches at fixed false match rates, for the three pairs of covers."""
     same = kind[:, 0] == 1
     genuine = at[same]
     for name, left, right in (
-        ("bare, bare", seen.bare, seen.bare), ("bare, masked", seen.bare, seen.worn), ("masked, masked", seen.worn, seen.worn)
-    ):  # fmt: skip
+        ("bare, bare", seen.bare, seen.bare),
+        ("bare, masked", seen.bare, seen.worn),
+        ("masked, masked", seen.worn, seen.worn),
+    ):
         scores = (left[at[:, 0]] * right[at[:, 1]]).sum(1)
         report.row(f"{name}: accuracy", accuracy(scores, same, kind[:, 1]), who[at[:, 0]])
         impostor = (left @ right.T)[other]
@@ -142,8 +147,10 @@ def verification(report: Report, seen: Seen, at: np.ndarray, kind: np.ndarray, w
         print(f"  {name}: FMR at bare-bare's 1e-3 score {policy:.3f}: {(impostor >= policy).mean():.2e}", flush=True)
 
 
-def search(report: Report, seen: Seen, probes: np.ndarray, who: np.ndarray, size: int, cover: str, twice: np.ndarray) -> None:
-    """Rows of misses in an open-set search: one bare photo enrolled each, one probe each, GALLERIES random galleries."""
+def search(
+    report: Report, seen: Seen, probes: np.ndarray, who: np.ndarray, size: int, cover: str, twice: np.ndarray
+) -> None:
+    """Rows of misses in an open-set search: one bare photo enrolled each, one probe each, GALLERIES galleries."""
     people, count = np.unique(who, return_counts=True)
     several = people[count > 1]
     missed: dict[float, list[np.ndarray]] = {1e-2: [], 1e-3: []}
@@ -182,7 +189,9 @@ def classifier(report: Report, model: Path, seen: Seen, worn: Path, people: np.n
     report.row("told masked: web, tenth not trained on", told_web >= 0.5, np.arange(len(told_web)))
     report.row("told masked: staff (3 people)", told_staff >= 0.5, staff_of)
     real = np.concatenate([told_web, told_staff]) >= 0.5
-    print(f"  balanced accuracy, really worn against LFW bare: {(real.mean() + (seen.told_bare < 0.5).mean()) * 50:.2f} %")
+    print(
+        f"  balanced accuracy, really worn against LFW bare: {(real.mean() + (seen.told_bare < 0.5).mean()) * 50:.2f} %"
+    )
 
 
 def main() -> None:
@@ -195,7 +204,9 @@ def main() -> None:
     wanted = parser.parse_args()
     rows = json.loads((wanted.crops / "index.json").read_text())
     found = [row for row in rows if row["kinds"][0] != "lost"]
-    print(f"LFW: {len(rows)} photos with a face, {len(rows) - len(found)} of them lost under the drawn mask and left out")
+    print(
+        f"LFW: {len(rows)} photos with a face, {len(rows) - len(found)} of them lost under the drawn mask and left out"
+    )
     at = np.array([row["at"] for row in found])
     bare = np.stack([cut(crop) for crop in np.load(wanted.crops / "bare.npy", mmap_mode="r")[at]])
     worn = np.stack([cut(crop) for crop in np.load(wanted.crops / "worn.npy", mmap_mode="r")[at, 0]])

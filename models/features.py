@@ -2,9 +2,9 @@
 
     PYTHONPATH=daemon python models/features.py OUT ROUND FOLDER... --trunk TRUNK.tflite --whole WHOLE.tflite
 
-FOLDER is what render.py wrote, or an .npz of prepare.py whose `bare` are really worn masks (for the mask's output alone).
-Writes OUT/ROUND-<folder>/: `maps.npy` (n, 14, 14, 512) float16 by number of instance, `rows.npz`: photo, variant (-1 bare)
-and `target` (photos, 128), the teacher's embedding of the bare photo.
+FOLDER is what render.py wrote, or an .npz of prepare.py whose `bare` are really worn masks (for the mask's output
+alone). Writes OUT/ROUND-<folder>/: `maps.npy` (n, 14, 14, 512) float16 by number of instance, `rows.npz`: photo,
+variant (-1 bare) and `target` (photos, 128), the teacher's embedding of the bare photo.
 Photos that the mask classifier calls masked are left out.
 """
 
@@ -93,9 +93,7 @@ def instances(bare: np.ndarray, worn: np.ndarray, kept: np.ndarray, bares: int) 
     return pairs + [(p, -1 - i) for p in kept for i in range(bares)]
 
 
-def pass_folder(
-    out: Path, folder: Path, round_: int, trunk: Net, whole: Net, classifier: Net, *, plain: bool
-) -> None:
+def pass_folder(out: Path, folder: Path, round_: int, trunk: Net, whole: Net, classifier: Net, *, plain: bool) -> None:
     """Everything of one folder of render.py."""
     bare, worn = np.load(folder / "bare.npy", mmap_mode="r"), np.load(folder / "worn.npy", mmap_mode="r")
     there = [p for p in range(len(bare)) if bare[p, 40:60, 40:60].any()]
@@ -106,9 +104,16 @@ def pass_folder(
     chosen = instances(bare, worn, kept, 1)
     rng = np.random.default_rng((round_, len(bare)))
     rng.shuffle(chosen)
-    picture = (cut(bare[p] if v < 0 else worn[p, v]) if plain else disturbed(bare[p] if v < 0 else worn[p, v], rng, strong=v >= 0 or rng.random() < 0.6) for p, v in chosen)
+    picture = (
+        cut(bare[p] if v < 0 else worn[p, v])
+        if plain
+        else disturbed(bare[p] if v < 0 else worn[p, v], rng, strong=v >= 0 or rng.random() < 0.6)
+        for p, v in chosen
+    )
     save(out / f"{round_}-{folder.name}", picture, np.array(chosen), target, trunk)
-    print(f"{folder.name}: {len(there)} faces, {len(there) - len(kept)} look masked, {len(chosen)} instances", flush=True)
+    print(
+        f"{folder.name}: {len(there)} faces, {len(there) - len(kept)} look masked, {len(chosen)} instances", flush=True
+    )
 
 
 def save(out: Path, pictures: Any, chosen: np.ndarray, target: np.ndarray, trunk: Net) -> None:

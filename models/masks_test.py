@@ -1,7 +1,7 @@
-"""Draw masks to measure with: other outlines, fabrics and light than masks.py's, so that a test is no memory of training.
+"""Draw masks to measure with: other outlines, fabrics and light than masks.py's, so a test is no memory of training.
 
-Flat polygons in units of the eye distance (origin between the eyes, x to the image's right, y down), bent by the turn of
-the nose, filled with filtered noise. Never used for training. Reads no file or clock.
+Flat polygons in units of the eye distance (origin between the eyes, x to the image's right, y down), bent by the turn
+of the nose, filled with filtered noise. Never used for training. Reads no file or clock.
 """
 
 from __future__ import annotations
@@ -30,7 +30,15 @@ HALVES: dict[str, Outline] = {
 """Half an outline by kind, from the middle of the upper edge down to the middle of the lower edge."""
 
 KINDS = tuple(HALVES)
-INKS = ((0.62, 0.75, 0.9), (0.9, 0.92, 0.94), (0.16, 0.17, 0.2), (0.55, 0.2, 0.25), (0.3, 0.42, 0.3), (0.8, 0.7, 0.5), (0.35, 0.3, 0.55))
+INKS = (
+    (0.62, 0.75, 0.9),
+    (0.9, 0.92, 0.94),
+    (0.16, 0.17, 0.2),
+    (0.55, 0.2, 0.25),
+    (0.3, 0.42, 0.3),
+    (0.8, 0.7, 0.5),
+    (0.35, 0.3, 0.55),
+)
 
 
 def draw(rgb: Image, landmarks: NDArray[Any], kind: str, rng: np.random.Generator) -> Image:
@@ -69,7 +77,9 @@ def pose(landmarks: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     return place, shift * min(1.0, limit / (float(np.hypot(*shift)) + 1e-9))
 
 
-def projected(points: NDArray[np.float64], place: NDArray[np.float64], depth: NDArray[np.float64]) -> NDArray[np.float64]:
+def projected(
+    points: NDArray[np.float64], place: NDArray[np.float64], depth: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Pixels of flat points: the middle stands out as far as the nose, the cheeks fall back."""
     out = np.clip(0.8 - 1.3 * points[:, :1] ** 2, -0.9, 0.8)
     return np.asarray(points @ place[:2] + place[2] + out * depth)
@@ -83,7 +93,9 @@ def outline(half: Outline, rng: np.random.Generator) -> NDArray[np.float64]:
     t = np.linspace(0, 1, 6, endpoint=False)[None, :, None]
     pieces = knots[:, None] * (1 - t) + np.roll(knots, -1, axis=0)[:, None] * t
     closed = pieces.reshape(-1, 2)
-    return np.asarray((np.roll(closed, 2, 0) + np.roll(closed, 1, 0) + closed + np.roll(closed, -1, 0) + np.roll(closed, -2, 0)) / 5)
+    return np.asarray(
+        (np.roll(closed, 2, 0) + np.roll(closed, 1, 0) + closed + np.roll(closed, -1, 0) + np.roll(closed, -2, 0)) / 5
+    )
 
 
 def filled(shapes: list[NDArray[np.float64]], size: tuple[int, int], soft: float) -> NDArray[np.float32]:
@@ -99,14 +111,20 @@ def lines(paths: list[NDArray[np.float64]], size: tuple[int, int], width: float)
     """How much of each pixel the lines cover, 0 to 1."""
     sheet = Pillow.new("L", (size[0] * 3, size[1] * 3))
     for path in paths:
-        ImageDraw.Draw(sheet).line([(float(a) * 3, float(b) * 3) for a, b in path + 0.5], fill=255, width=round(width * 3))
+        ImageDraw.Draw(sheet).line(
+            [(float(a) * 3, float(b) * 3) for a, b in path + 0.5], fill=255, width=round(width * 3)
+        )
     return np.asarray(sheet.resize(size, Pillow.Resampling.BOX), np.float32) / 255
 
 
-def straps(place: NDArray[np.float64], depth: NDArray[np.float64], rng: np.random.Generator) -> list[NDArray[np.float64]]:
+def straps(
+    place: NDArray[np.float64], depth: NDArray[np.float64], rng: np.random.Generator
+) -> list[NDArray[np.float64]]:
     """Straight cords from the cheeks to the ears, on the side that is turned to the camera, or on both."""
     ear = rng.uniform(0.1, 0.35)
-    both = [np.array([[s * 0.9, 0.72], [s * 1.2, ear]]) for s in (-1, 1)] + [np.array([[s * 0.84, 1.4], [s * 1.2, ear + 0.2]]) for s in (-1, 1)]
+    both = [np.array([[s * 0.9, 0.72], [s * 1.2, ear]]) for s in (-1, 1)] + [
+        np.array([[s * 0.84, 1.4], [s * 1.2, ear + 0.2]]) for s in (-1, 1)
+    ]
     turned = float(depth @ place[0]) / float(place[0] @ place[0])
     return [projected(p, place, depth * 0) for p in both if abs(turned) < 0.12 or np.sign(p[0, 0]) != np.sign(turned)]
 
@@ -117,7 +135,9 @@ def form(x: NDArray[np.float64], y: NDArray[np.float64], rng: np.random.Generato
     return np.asarray(1.02 - 0.33 * (x - side) ** 2 - 0.22 * np.clip(y - 1.2, 0, 2))
 
 
-def fabric_of(kind: str, x: NDArray[np.float64], y: NDArray[np.float64], scale: float, rng: np.random.Generator) -> NDArray[np.float64]:
+def fabric_of(
+    kind: str, x: NDArray[np.float64], y: NDArray[np.float64], scale: float, rng: np.random.Generator
+) -> NDArray[np.float64]:
     """Relative brightness of folds, seams and print."""
     cloth = noise(x.shape, scale * 0.25, rng) * 0.07
     if kind in ("pleated", "slipped"):
@@ -131,7 +151,9 @@ def fabric_of(kind: str, x: NDArray[np.float64], y: NDArray[np.float64], scale: 
     if kind == "gaiter":
         return np.asarray(noise(x.shape, scale * 0.12, rng) * 0.16 + 0.06 * np.sin(y * 9 + 2 * x**2))
     badge = (np.abs(x - rng.choice((-0.45, 0.45))) < 0.16) & (np.abs(y - 1.2) < 0.07)
-    return np.asarray(cloth - 0.2 * np.exp(-((np.abs(x) - 0.28 - 0.25 * y) ** 2) / 0.0015) + badge * rng.choice((-0.5, 0.4)))
+    return np.asarray(
+        cloth - 0.2 * np.exp(-((np.abs(x) - 0.28 - 0.25 * y) ** 2) / 0.0015) + badge * rng.choice((-0.5, 0.4))
+    )
 
 
 def noise(shape: tuple[int, ...], size: float, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,12 +65,15 @@ def yunet(path: Path, size: tuple[int, int]) -> Detector:
     return detect
 
 
-def product() -> Detector:
-    """`Faces.find` as the gate calls it: one pass, and closer looks at what is doubtful."""
+def product(size: tuple[int, int]) -> Detector:
+    """`Faces.find` as the gate calls it, at an input of `size`: one pass, and closer looks at what is doubtful."""
+    net = faces.Net(HERE / "yunet_f16.tflite", faces._runtime()[0], 1)
+    net.resize(size)
+    gate = replace(_product(), detector=net)
 
     def detect(picture: Picture) -> list[tuple[float, Box]]:
         # What it returns, it believes: a doubtful face that was confirmed counts as much as a certain one.
-        return [(1.0, face.box) for face in _product().find(picture)]
+        return [(1.0, face.box) for face in gate.find(picture)]
 
     return detect
 
@@ -104,7 +107,7 @@ def full_range_anchors(side: int = 192, stride: int = 4) -> np.ndarray:
 def detectors(blaze: Path, yunets: list[Path]) -> dict[str, Detector]:
     """Everything that is compared, by name."""
     found = {
-        "Faces.find": product(),
+        **{f"Faces.find {w}x{h}": product((w, h)) for w, h in ((512, 384), (640, 480), (768, 576), (960, 736))},
         "BlazeFace short 128": blazeface(HERE / "blazeface_short.tflite", faces._anchors(128)),
         "BlazeFace full 192": blazeface(blaze / "face_detection_full_range.tflite", full_range_anchors()),
     }

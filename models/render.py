@@ -2,9 +2,9 @@
 
     PYTHONPATH=daemon python models/render.py OUT FOLDER... [--variants 4] [--limit N] [--renderer masks_test]
 
-Landmarks come from the product's detectors, on the masked picture once more: a masked crop suffers their true drift. Crops
-are (128, 128, 3): the 112 x 112 template with a rim of 8 pixels, so that training can still move them. Written: `bare.npy`
-(n, 128, 128, 3), `worn.npy` (n, variants, 128, 128, 3), `index.json` (names, people, sources, kinds; a variant whose
+Landmarks come from the product's detectors, on the masked picture once more: a masked crop suffers their true drift.
+Crops are (128, 128, 3): the 112 x 112 template with a rim of 8 pixels, so that training can still move them. Written:
+`bare.npy` (n, 128, 128, 3), `worn.npy` (n, variants, 128, 128, 3), `index.json` (names, people, sources, kinds; a variant whose
 face was lost has the kind "lost" and is black). One seed per photo and variant: the same call renders the same pixels.
 """
 
@@ -21,12 +21,12 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from prepare import central, photos
 
 from maskgate import align
 from maskgate.faces import Faces, load
 from maskgate.pixels import Picture, load_photo
 from maskgate.values import Face, Image, Points
+from prepare import central, photos
 
 HERE = Path(__file__).parent
 RIM = 8
@@ -113,7 +113,9 @@ def main() -> None:
                 print(f"{number + 1} of {len(paths)}, {time.monotonic() - start:.0f} s", flush=True)
     (wanted.out / "index.json").write_text(json.dumps(rows))
     lost = sum(str(r["kinds"]).count("lost") for r in rows)
-    print(f"{wanted.out}: {len(paths)} photos, {len(paths) - len(rows)} without a face, {lost} variants lost their face")
+    print(
+        f"{wanted.out}: {len(paths)} photos, {len(paths) - len(rows)} without a face, {lost} variants lost their face"
+    )
 
 
 if __name__ == "__main__":

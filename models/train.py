@@ -1,11 +1,11 @@
 """Teach SFace's last blocks to embed a masked face where its bare photo lies, and to say whether a mask is worn.
 
-    python models/train.py BASE.npz FEATS OUT.npz [--validate FOLDER...] [--minutes 30] [--resume OUT.pt]      (env of torch)
+    python models/train.py BASE.npz FEATS OUT.npz [--validate FOLDER...] [--minutes 30] [--resume OUT.pt]  (env of torch)
 
-BASE.npz is chain.py's; FEATS holds features.py's folders, looked at afresh each epoch, so that both can run at once. The
-first FROZEN layers never change. Loss: 1 - cosine to the teacher's embedding of the same photo *bare*, a relational term
-(the student must be as near to each of a bank of bare faces as the teacher is), and the mask's cross-entropy. A
-checkpoint and a line of validation every few minutes; people of the validation folders are never trained on. Seed fixed.
+BASE.npz is chain.py's; FEATS holds features.py's folders, looked at afresh each epoch, so that both can run at once.
+The first FROZEN layers never change. Loss: 1 - cosine to the teacher's embedding of the same photo *bare*, a
+relational term (the student must be as near to each of a bank of bare faces as the teacher is), and the mask's cross-entropy. A
+checkpoint and a line of validation every few minutes; people of the validation folders are never trained on.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import chain as chains
 import numpy as np
 import torch
-from chain import Chain
 from torch import Tensor, nn
 from torch.nn import functional
+
+import chain as chains
+from chain import Chain
 
 FROZEN = 21
 BATCH = 96
@@ -51,7 +52,9 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weights, bias, slopes = self.now()
         groups = x.shape[1] if self.depthwise else 1
-        return functional.prelu(functional.conv2d(x, weights, bias, self.stride, weights.shape[2] // 2, 1, groups), slopes)
+        return functional.prelu(
+            functional.conv2d(x, weights, bias, self.stride, weights.shape[2] // 2, 1, groups), slopes
+        )
 
 
 class Student(nn.Module):
@@ -110,7 +113,11 @@ class Part:
     def batch(self, at: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         """Maps, targets, and whether a mask is worn."""
         maps = torch.from_numpy(self.maps[at].astype(np.float32)).permute(0, 3, 1, 2)
-        return maps, torch.from_numpy(self.target[self.photo[at]]), torch.from_numpy((self.variant[at] >= 0).astype("f4"))
+        return (
+            maps,
+            torch.from_numpy(self.target[self.photo[at]]),
+            torch.from_numpy((self.variant[at] >= 0).astype("f4")),
+        )
 
 
 def parts(folder: Path, held: set[str]) -> list[Part]:
@@ -121,7 +128,9 @@ def parts(folder: Path, held: set[str]) -> list[Part]:
 
 def epoch(found: list[Part], rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Every instance once, in batches that mix the folders."""
-    where = np.concatenate([np.stack([np.full(len(p.photo), i), np.arange(len(p.photo))], 1) for i, p in enumerate(found)])
+    where = np.concatenate(
+        [np.stack([np.full(len(p.photo), i), np.arange(len(p.photo))], 1) for i, p in enumerate(found)]
+    )
     rng.shuffle(where)
     for start in range(0, len(where) - BATCH + 1, BATCH):
         rows = where[start : start + BATCH]
@@ -136,7 +145,9 @@ def bank(found: list[Part], rng: np.random.Generator, count: int = 4096) -> Tens
     return torch.from_numpy(photos[rng.permutation(len(photos))[:count]])
 
 
-def loss(student: Student, batch: tuple[Tensor, Tensor, Tensor], others: Tensor, relational: float) -> tuple[Tensor, float]:
+def loss(
+    student: Student, batch: tuple[Tensor, Tensor, Tensor], others: Tensor, relational: float
+) -> tuple[Tensor, float]:
     """The loss of a batch, and its mean cosine to the teacher over masked faces."""
     maps, target, worn = batch
     embedding, logit = student(maps)
@@ -182,7 +193,8 @@ def validated(student: Student, folders: list[Path]) -> str:
             threshold = impostor[int(len(impostor) * (1 - far))]
             line.append(f"{name}@{far:.0e} {(genuine > threshold).mean() * 100:.2f}")
     right = ((np.concatenate(logits) > 0) == np.concatenate(truth)).mean()
-    return f"{' '.join(line)} %; mask told {right * 100:.2f} % ({len(genuine)} genuine, {len(impostor)} impostor pairs bare)"
+    behind = f"({len(genuine)} genuine, {len(impostor)} impostor pairs bare)"
+    return f"{' '.join(line)} %; mask told {right * 100:.2f} % {behind}"
 
 
 def main() -> None:
@@ -235,7 +247,8 @@ def main() -> None:
                 mean = np.mean(means, 0)
                 means = []
                 told = validated(student, wanted.validate) if wanted.validate else ""
-                print(f"{passed * wanted.minutes:.1f} min, {shown} faces, loss {mean[0]:.4f}, masked cosine {mean[1]:.4f}; {told}", flush=True)
+                losses = f"loss {mean[0]:.4f}, masked cosine {mean[1]:.4f}"
+                print(f"{passed * wanted.minutes:.1f} min, {shown} faces, {losses}; {told}", flush=True)
                 chains.save(wanted.out, written(student, chain))
                 state = {"student": student.state_dict(), "optimizer": optimizer.state_dict(), "spent": last - begun}
                 torch.save(state, checkpoint)
