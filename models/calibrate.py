@@ -29,7 +29,7 @@ from maskgate.faces import Faces, load
 
 HERE = Path(__file__).parent
 SAME = 0.55
-"""Bare score that only one person's photos reach. By eye, for SFace (MODEL_CARD.md): judge anew for another embedder."""
+"""Bare score that only one person's photos reach. By eye, for SFace (MODEL_CARD.md): judge anew for another one."""
 ROOM = 0.02
 """How far below SAME a listed score stays."""
 PER_PERSON = 20

@@ -4,8 +4,9 @@
 
 Landmarks come from the product's detectors, on the masked picture once more: a masked crop suffers their true drift.
 Crops are (128, 128, 3): the 112 x 112 template with a rim of 8 pixels, so that training can still move them. Written:
-`bare.npy` (n, 128, 128, 3), `worn.npy` (n, variants, 128, 128, 3), `index.json` (names, people, sources, kinds; a variant whose
-face was lost has the kind "lost" and is black). One seed per photo and variant: the same call renders the same pixels.
+`bare.npy` (n, 128, 128, 3), `worn.npy` (n, variants, 128, 128, 3), `index.json` (names, people, sources, kinds; a
+variant whose face was lost has the kind "lost" and is black). One seed per photo and variant: the same call renders
+the same pixels.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """Teach SFace's last blocks to embed a masked face where its bare photo lies, and to say whether a mask is worn.
 
-    python models/train.py BASE.npz FEATS OUT.npz [--validate FOLDER...] [--minutes 30] [--resume OUT.pt]  (env of torch)
+    python models/train.py BASE.npz FEATS OUT.npz [--validate FOLDER...] [--minutes 30] [--resume OUT.pt]
 
 BASE.npz is chain.py's; FEATS holds features.py's folders, looked at afresh each epoch, so that both can run at once.
 The first FROZEN layers never change. Loss: 1 - cosine to the teacher's embedding of the same photo *bare*, a
-relational term (the student must be as near to each of a bank of bare faces as the teacher is), and the mask's cross-entropy. A
-checkpoint and a line of validation every few minutes; people of the validation folders are never trained on.
+relational term (the student must be as near to each of a bank of bare faces as the teacher is), and the mask's
+cross-entropy. A checkpoint and a line of validation every few minutes; people of the validation folders are never
+trained on.
 """
 
 from __future__ import annotations
