@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,6 +12,9 @@ from maskgate import config, look
 from maskgate.faces import Faces, load
 from maskgate.pixels import load_photo
 from people import DATA, Enrolled, head
+
+# Run in the background, a shell has interrupts ignored, and every process that a test starts would ignore them too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A shared machine is slow at moments: no deadline. A failing example prints how to be run again.
 settings.register_profile("quick", deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
