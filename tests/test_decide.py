@@ -176,6 +176,14 @@ def test_after_the_back_off_that_person_is_looked_at_again() -> None:
     assert fold([*seen, *nobody(end_s, 39), *later], policy())[-1].granted
 
 
+def test_a_poster_of_a_face_does_not_fill_the_log() -> None:
+    """Each further refusal doubles the wait, up to ten minutes; nothing is recorded while it lasts."""
+    poster = [(i * 0.5 + 0.02, sighting(i * 0.5, NOBODY, probe=person(7))) for i in range(4 * 3600 * 2)]
+    decisions = fold(poster, policy())
+    assert len(decisions) < 80
+    assert [d.reason for d in decisions][-2:] in (["unknown", "backing_off"], ["backing_off", "unknown"])
+
+
 def test_a_back_off_counts_visits_in_a_row_only() -> None:
     """A resident whom the light refused four times and who then gets in starts from nothing."""
     seen: list[tuple[float, Sighting | None]] = []

@@ -156,6 +156,8 @@ class _Live:
             request = self._picam2.capture_request(wait=self._stall_s)
         except TimeoutError as error:
             raise CameraError(f"the camera has sent no frame for {self._stall_s:g} s; check its cable") from error
+        except RuntimeError as error:
+            raise CameraError(f"the camera has failed: {error}; check its cable") from error
         try:
             stamp_ns = request.get_metadata().get("SensorTimestamp")
             main, lores = self._picture(request, "main"), self._picture(request, "lores")

@@ -87,7 +87,7 @@ class Policy(_Section, frozen=True):
     backoff_after: Annotated[int, Meta(ge=1, le=10)] = 5
     """Refused visits of one person in a row before that person must wait."""
     backoff_s: Annotated[float, Meta(ge=30, le=3600)] = 30.0
-    """How long that person must wait; everybody else is served."""
+    """How long that person must wait, doubled by each further refusal up to ten minutes; everybody else is served."""
     two_faces: Literal["larger", "refuse"] = "larger"
     """With two faces in the zone: attend to the larger, or refuse while both are there."""
     when_log_fails: Literal["refuse", "admit"] = "refuse"

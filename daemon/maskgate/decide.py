@@ -16,7 +16,9 @@ from dataclasses import dataclass, replace
 
 from maskgate.values import Cover, Embedding, Face, Match, Sighting
 
-FORGET_S = 600.0
+LONGEST_WAIT_S = 600.0
+"""Each further refusal doubles a person's wait up to this: a poster of a face must not fill the log."""
+FORGET_S = 3 * LONGEST_WAIT_S
 """A refused person is remembered this long after the last refusal."""
 REMEMBER = 32
 """At most so many refused persons are remembered; the longest ago is dropped."""
@@ -135,7 +137,7 @@ def step(
         visit = Visit(sighting.at_s, sighting.at_s, sighting.face)
     visit = replace(visit, last_s=max(sighting.at_s, visit.last_s), face=sighting.face)
     if visit.decision is not None:
-        return replace(attention, visit=_after(visit, visit.decision, now_s, sighting, policy)), None
+        return replace(attention, visit=_after(visit, attention.refused, now_s, sighting, policy)), None
     visit = _look(visit, now_s, sighting, policy)
     decision = _verdict(visit, attention, now_s, policy)
     visit = replace(visit, decision=decision)
@@ -151,10 +153,14 @@ def _is_over(visit: Visit, now_s: float, sighting: Sighting | None, policy: Poli
     return max(abs(x - u), abs(y - v)) > max(size, other) or not 0.4 < size / max(other, 1e-6) < 2.5
 
 
-def _after(visit: Visit, decision: Decision, now_s: float, sighting: Sighting, policy: Policy) -> Visit | None:
+def _after(
+    visit: Visit, refused: tuple[Refused, ...], now_s: float, sighting: Sighting, policy: Policy
+) -> Visit | None:
     """Keep a decided visit going; drop it when somebody else stands there, or a refused face may try again."""
-    wait_s = policy.backoff_s if decision.reason == "backing_off" else policy.retry_s
-    if decision.subject is None and now_s - decision.at_s >= wait_s:
+    assert visit.decision is not None  # the caller asks for decided visits alone
+    waits = visit.probe is not None and _must_wait(visit.probe, refused, now_s, policy)
+    waits = waits and visit.decision.reason == "backing_off"
+    if visit.decision.subject is None and not waits and now_s - visit.decision.at_s >= policy.retry_s:
         return None
     if not sighting.usable or sighting.probe is None or visit.probe is None:
         return visit
@@ -296,10 +302,16 @@ def _must_wait(probe: Embedding, refused: tuple[Refused, ...], now_s: float, pol
     """Tell whether this face was refused too often in a row, a short time ago."""
     return any(
         person.count >= policy.backoff_after
-        and now_s - person.last_s < policy.backoff_s
+        and now_s - person.last_s < _wait_s(person, policy)
         and _is_same(person.probe, probe, policy)
         for person in refused
     )
+
+
+def _wait_s(person: Refused, policy: Policy) -> float:
+    """Return how long this person waits after the last refusal."""
+    doublings = min(person.count - policy.backoff_after, 20)
+    return max(policy.backoff_s, min(policy.backoff_s * 2.0**doublings, LONGEST_WAIT_S))
 
 
 def _is_same(probe: Embedding, other: Embedding, policy: Policy) -> bool:
