@@ -1,12 +1,13 @@
-"""Pre-render the training faces: each photo's aligned face, bare and with several drawn masks, into one folder of .npy.
+"""Pre-render faces: each photo's aligned face, bare and with several drawn masks, into one folder of .npy.
 
-    PYTHONPATH=daemon python models/render.py OUT FOLDER... [--variants 4] [--limit N] [--renderer masks_test]
+    PYTHONPATH=daemon python models/render.py OUT FOLDER... [--variants 3] [--limit N] [--renderer masks_test]
 
-Landmarks come from the product's detectors, on the masked picture once more: a masked crop suffers their true drift.
-Crops are (128, 128, 3): the 112 x 112 template with a rim of 8 pixels, so that training can still move them. Written:
-`bare.npy` (n, 128, 128, 3), `worn.npy` (n, variants, 128, 128, 3), `index.json` (names, people, sources, kinds; a
-variant whose face was lost has the kind "lost" and is black). One seed per photo and variant: the same call renders
-the same pixels.
+A photo is staged in the middle of a black frame, as a camera would show it, and the product's own detector and refiner
+lay the face out; the masked pictures are staged nearer and farther and laid out afresh, so that a masked crop suffers
+the true drift of the landmarks. Crops are (128, 128, 3): the 112 x 112 template with a rim of 8 pixels, so that
+training can still move them. Written: `bare.npy` (n, 128, 128, 3), `worn.npy` (n, variants, 128, 128, 3), `index.json`
+(number, name and kinds of mask by photo; a variant whose face was lost has the kind "lost" and is black, and a photo
+without a face is left out). One seed per photo and variant: the same call renders the same pixels.
 """
 
 from __future__ import annotations
@@ -25,45 +26,48 @@ import numpy as np
 
 from maskgate import align
 from maskgate.faces import Faces, load
+from maskgate.look import foremost
 from maskgate.pixels import Picture, load_photo
-from maskgate.values import Face, Image, Points
-from prepare import central, photos
+from maskgate.values import Image, MaskgateError, Points
 
 HERE = Path(__file__).parent
 RIM = 8
 SIDE = align.SIDE + 2 * RIM
+FRAME = 320
+"""Side of the staged frame: a detector on 640 x 480 sees the same number of pixels of a face."""
+NEAR, FAR = 240, 130
+"""Longest side of the photo in the frame; masked pictures are shown between the two."""
 
 _faces: Faces | None = None
 
 
-def loose(picture: Picture, landmarks: Points) -> Image:
+def stage(picture: Picture, side: float) -> Picture:
+    """The picture in the middle of a black frame, its longest side `side` pixels."""
+    scale = side / max(picture.size)
+    shift = [(FRAME - length * scale) / 2 + (scale - 1) / 2 for length in picture.size]
+    return Picture.from_rgb(picture.sample(np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), (FRAME, FRAME)))
+
+
+def landmarks(faces: Faces, staged: Picture) -> Points | None:
+    """The landmarks of the foremost face; None when there is none."""
+    face = foremost(faces.find(staged), staged.size)
+    return None if face is None else faces.refine(staged, face).landmarks
+
+
+def loose(picture: Picture, points: Points) -> Image:
     """The aligned face with its rim."""
-    matrix = align.face_matrix(landmarks).copy()
+    matrix = align.face_matrix(points).copy()
     matrix[:, 2] += RIM
     return picture.sample(matrix, (SIDE, SIDE))
 
 
-def around(picture: Picture, face: Face) -> tuple[Picture, Face]:
-    """The picture cut to 1.3 face heights each way, at most 300 pixels wide: drawing costs by the pixel."""
-    shrink = min(1.0, 300 / (3.6 * max(face.height, 1.0)))
-    reach = 1.8 * face.height
-    width, height = picture.size
-    left, top = max(0.0, face.centre[0] - reach), max(0.0, face.centre[1] - reach)
-    right, bottom = min(width, face.centre[0] + reach), min(height, face.centre[1] + reach)
-    matrix = np.array([[shrink, 0, -left * shrink], [0, shrink, -top * shrink]])
-    cut = picture.sample(matrix, (max(int((right - left) * shrink), 32), max(int((bottom - top) * shrink), 32)))
-    moved = (face.landmarks * shrink + matrix[:, 2]).astype(np.float32)
-    box = np.array(face.box) * shrink + np.tile(matrix[:, 2], 2)
-    return Picture.from_rgb(cut), replace(face, landmarks=moved, box=tuple(float(v) for v in box))
-
-
-def wear(
-    faces: Faces, picture: Picture, face: Face, masks: ModuleType, kind: str, rng: np.random.Generator
-) -> Image | None:
+def wear(faces: Faces, near: Picture, points: Points, masks: ModuleType, kind: str, seed: tuple[int, int]) -> Image | None:
     """The face as the product aligns it once a mask is drawn; None when the detector loses it."""
-    worn = Picture.from_rgb(masks.draw(picture.rgb(), face.landmarks, kind, rng))
-    again = faces._settled(worn, face)
-    return None if again is None else loose(worn, faces.refine(worn, again).landmarks)
+    rng = np.random.default_rng(seed)
+    drawn = Picture.from_rgb(masks.draw(near.rgb(), points, kind, rng))
+    worn = stage(drawn, FRAME * rng.uniform(FAR / NEAR, 1.0))
+    again = landmarks(faces, worn)
+    return None if again is None else loose(worn, again)
 
 
 def render(job: tuple[int, Path, int, str]) -> tuple[Image, Image, list[str]] | None:
@@ -71,29 +75,40 @@ def render(job: tuple[int, Path, int, str]) -> tuple[Image, Image, list[str]] | 
     global _faces
     number, path, variants, renderer = job
     masks = importlib.import_module(renderer)
-    _faces = _faces or load(Path(os.environ.get("MODELS", HERE)), threads=1)
-    picture = load_photo(path)
-    face = central(_faces, picture)
-    if face is None:
+    if _faces is None:
+        _faces = load(Path(os.environ.get("MODELS", HERE)), threads=1)
+        _faces = replace(_faces, detector=_faces.thorough())
+        _faces.detector.resize((FRAME, FRAME))
+    try:
+        near = stage(load_photo(path), NEAR)
+    except MaskgateError:
         return None
-    picture, face = around(picture, face)
+    points = landmarks(_faces, near)
+    if points is None:
+        return None
     worn, kinds = np.zeros((variants, SIDE, SIDE, 3), np.uint8), []
     for variant in range(variants):
         kind = masks.KINDS[(number * variants + variant) % len(masks.KINDS)]
-        crop = wear(_faces, picture, face, masks, kind, np.random.default_rng((number, variant)))
+        crop = wear(_faces, near, points, masks, kind, (number, variant))
         kinds.append("lost" if crop is None else kind)
         if crop is not None:
             worn[variant] = crop
-    return loose(picture, face.landmarks), worn, kinds
+    return loose(near, points), worn, kinds
+
+
+def photos(folders: list[Path]) -> list[Path]:
+    """Every photo in the folders, sorted."""
+    return sorted(p for folder in folders for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--variants", type=int, default=4)
+    parser.add_argument("--variants", type=int, default=3)
     parser.add_argument("--limit", type=int, help="a random subset of this many photos")
     parser.add_argument("--renderer", default="masks", help="the module that draws; masks_test for measurements")
+    parser.add_argument("--jobs", type=int, default=2)
     wanted = parser.parse_args()
     paths = photos(wanted.folders)
     if wanted.limit and wanted.limit < len(paths):
@@ -105,7 +120,7 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     start = time.monotonic()
     jobs = [(number, path, wanted.variants, wanted.renderer) for number, path in enumerate(paths)]
-    with ProcessPoolExecutor(2) as pool:
+    with ProcessPoolExecutor(wanted.jobs) as pool:
         for (number, path, *_), one in zip(jobs, pool.map(render, jobs, chunksize=20), strict=True):
             if one is not None:
                 bare[number], worn[number], kinds = one
