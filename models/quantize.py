@@ -4,7 +4,8 @@
 
 CROPS.npy: (n, 112, 112, 3) uint8 aligned faces, bare and masked, to measure activation ranges on; none of a test set.
 Input (1, 112, 112, 3) int8 = RGB less 128; outputs (1, 128) int8 embedding, not normalised, and (1, 1) int8 probability
-of a mask. PReLU is written as x + relu((a - 1) x), which equals it for slopes up to 1 and which XNNPACK takes whole.
+of a mask. A slope per channel, where a layer still has one, is written as x + relu((a - 1) x), which equals PReLU for
+slopes up to 1.
 """
 
 from __future__ import annotations
@@ -27,10 +28,9 @@ layers = tf.keras.layers
 def sloped(x: Any, slopes: np.ndarray) -> Any:
     """PReLU from operators that int8 XNNPACK has; `chain.tamed` leaves no slope over 1."""
     assert slopes.max() <= 1, slopes.max()
-    below = slopes
-    if (below == below[0]).all():
-        return tf.nn.leaky_relu(x, float(below[0]))
-    return x + tf.nn.relu(x * (below - 1))
+    if (slopes == slopes[0]).all():
+        return tf.nn.leaky_relu(x, float(slopes[0])) if slopes[0] else tf.nn.relu(x)
+    return x + tf.nn.relu(x * (slopes - 1))
 
 
 def convolved(x: Any, layer: Layer) -> Any:
@@ -74,13 +74,12 @@ def rebuilt(chain: Chain, *, until: int | None = None) -> tf.keras.Model:
 
 
 def reaches(chain: Chain, crops: np.ndarray) -> list[np.ndarray]:
-    """How far each layer's channels reach: the largest of their sizes over the crops, before PReLU."""
+    """How far each layer's channels reach: the largest of their sizes over the crops, after the activation."""
     image = tf.keras.Input((112, 112, 3), name="image")
     x, seen = layers.Rescaling(1.0, offset=-128.0)(image), []
     for layer in entered(chain):
-        before = convolved(x, layer)
-        x = sloped(before, layer.slopes)
-        seen.append(before)
+        x = sloped(convolved(x, layer), layer.slopes)
+        seen.append(x)
     model, found = tf.keras.Model(image, seen), []
     for start in range(0, len(crops), 20):
         maps = model(crops[start : start + 20].astype(np.float32))

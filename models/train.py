@@ -1,20 +1,29 @@
-"""Teach SFace's last blocks to embed a masked face where its bare photo lies, and to say whether a mask is worn.
+"""Teach the network to embed a masked face where SFace puts the same photo *bare*, and to say whether a mask is worn.
 
-    python models/train.py BASE.npz FEATS OUT.npz [--validate FOLDER...] [--minutes 30] [--resume OUT.pt]
+    python models/train.py START.npz OUT.npz FOLDER... [--worn FOLDER] [--minutes 90] [--resume]   (env of training)
 
-BASE.npz is chain.py's; FEATS holds features.py's folders, looked at afresh each epoch, so that both can run at once.
-The first FROZEN layers never change. Loss: 1 - cosine to the teacher's embedding of the same photo *bare*, a
-relational term (the student must be as near to each of a bank of bare faces as the teacher is), and the mask's
-cross-entropy. A checkpoint and a line of validation every few minutes; people of the validation folders are never
-trained on.
+START.npz is activations.py's: SFace with one slope per layer. FOLDERs are render.py's with a `teacher.npy` of
+teach.py. A third of the photos, and every third person of those with names, are held back: for the lines of
+validation printed on the way, and for calibrate.py afterwards. The first FROZEN layers keep their weights: they cost
+most of the backward pass.
+
+Loss: 1 - cosine to the teacher's embedding of the bare photo; RELATIONAL times a relational term, that the face be as
+near to each of the training photos as the teacher has it (Kullback-Leibler of softmaxes at TEMPERATURE, after Park et
+al. 2019 and Tejankar et al. 2021); and the mask's cross-entropy, which changes nothing but the mask's own weights.
+Every weight is its start plus a step in units of its channel's size, because the folded convolutions are of very
+different sizes. In the last part of the run weights are rounded to int8 per channel as the converter will
+(quantization-aware training, Jacob et al. 2018, weights alone).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import queue
+import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,46 +33,61 @@ from torch.nn import functional
 
 import chain as chains
 from chain import Chain
+from disturb import cut, disturbed
 
-FROZEN = 21
-BATCH = 96
+FROZEN = 4
+BATCH = 48
 TEMPERATURE = 0.08
+RELATIONAL = 0.3
+WORN_SHARE = 0.6
+REAL_SHARE = 0.05
+"""Of a batch: drawn masks; really worn ones, which have no bare twin and teach the mask's output alone."""
+ROUNDED_FROM = 0.6
+"""Share of the run after which weights are rounded."""
 
 
 class Block(nn.Module):
-    """One convolution and its PReLU; each tensor is a fixed start plus a step relative to its channel's size."""
+    """One convolution and its activation."""
 
-    def __init__(self, layer: chains.Layer) -> None:
+    def __init__(self, layer: chains.Layer, *, learns: bool) -> None:
         super().__init__()
-        self.stride, self.depthwise = layer.stride, layer.depthwise
+        self.stride, self.depthwise, self.slope = layer.stride, layer.depthwise, float(layer.slopes[0])
         weights = torch.tensor(layer.weights)
         self.register_buffer("weights", weights)
         self.register_buffer("bias", torch.tensor(layer.bias))
-        self.register_buffer("slopes", torch.tensor(layer.slopes))
         self.register_buffer("size", weights.square().mean((1, 2, 3), keepdim=True).sqrt())
-        self.step = nn.Parameter(torch.zeros_like(weights))
-        self.bias_step = nn.Parameter(torch.zeros(len(weights)))
-        self.slope_step = nn.Parameter(torch.zeros(len(weights)))
+        self.learns, self.rounds = learns, False
+        if learns:
+            self.step = nn.Parameter(torch.zeros_like(weights))
+            self.bias_step = nn.Parameter(torch.zeros(len(weights)))
 
-    def now(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights, bias and slopes as they stand."""
-        bias = self.bias + self.bias_step * self.bias.abs().mean()
-        return self.weights + self.step * self.size, bias, (self.slopes + self.slope_step).clamp(-1, 1)
+    def now(self) -> tuple[Tensor, Tensor]:
+        """Weights and bias as they stand."""
+        if not self.learns:
+            return self.weights, self.bias
+        return self.weights + self.step * self.size, self.bias + self.bias_step * self.bias.abs().mean()
 
     def forward(self, x: Tensor) -> Tensor:
-        weights, bias, slopes = self.now()
+        weights, bias = self.now()
+        weights = rounded(weights) if self.rounds else weights
         groups = x.shape[1] if self.depthwise else 1
-        return functional.prelu(
-            functional.conv2d(x, weights, bias, self.stride, weights.shape[2] // 2, 1, groups), slopes
-        )
+        y = functional.conv2d(x, weights, bias, self.stride, weights.shape[2] // 2, 1, groups)
+        return functional.leaky_relu(y, self.slope) if self.slope else functional.relu(y)
+
+
+def rounded(weights: Tensor) -> Tensor:
+    """The nearest int8 weights, one scale per output channel; the gradient passes through."""
+    scale = weights.detach().abs().flatten(1).amax(1).clamp(min=1e-12) / 127
+    scale = scale.view(-1, *[1] * (weights.dim() - 1))
+    return weights + ((weights / scale).round() * scale - weights).detach()
 
 
 class Student(nn.Module):
-    """The layers from FROZEN on, the embedding and the mask's logit."""
+    """The whole network."""
 
     def __init__(self, chain: Chain) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(*(Block(layer) for layer in chain.layers[FROZEN:]))
+        self.blocks = nn.Sequential(*(Block(layer, learns=n >= FROZEN) for n, layer in enumerate(chain.layers)))
         head = torch.tensor(chain.head).flatten(1)
         self.register_buffer("head", head)
         self.register_buffer("head_bias", torch.tensor(chain.head_bias))
@@ -71,191 +95,232 @@ class Student(nn.Module):
         self.step = nn.Parameter(torch.zeros_like(head))
         self.bias_step = nn.Parameter(torch.zeros(len(head)))
         self.mask = nn.Linear(chain.mask.size, 1)
-        nn.init.zeros_(self.mask.weight)
+        with torch.no_grad():
+            self.mask.weight.copy_(torch.tensor(chain.mask)[None])
+            self.mask.bias.fill_(chain.mask_bias)
+        self.rounds = False
 
-    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.blocks(maps)
-        embedding = functional.linear(x.flatten(1), self.head + self.step * self.size, self.head_bias + self.bias_step)
-        return functional.normalize(embedding), self.mask(x.mean((2, 3)).detach()).squeeze(1)
+    def round(self) -> None:
+        """Round weights from now on."""
+        self.rounds = True
+        for block in self.blocks:
+            block.rounds = True
+
+    def now(self) -> tuple[Tensor, Tensor]:
+        """Weights and bias of the embedding as they stand."""
+        return self.head + self.step * self.size, self.head_bias + self.bias_step * self.head_bias.abs().mean()
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            x = self.blocks[:FROZEN](images)
+        x = self.blocks[FROZEN:](x)
+        weights, bias = self.now()
+        embedding = functional.linear(x.flatten(1), rounded(weights) if self.rounds else weights, bias)
+        return functional.normalize(embedding), self.mask(x.detach().mean((2, 3))).squeeze(1)
 
 
 def written(student: Student, chain: Chain) -> Chain:
     """The chain with the student's weights."""
-    layers = list(chain.layers)
-    for number, block in enumerate(student.blocks, FROZEN):
-        weights, bias, slopes = (t.detach().numpy().copy() for t in block.now())
-        layers[number] = replace(layers[number], weights=weights, bias=bias, slopes=slopes)
-    head = (student.head + student.step * student.size).detach().numpy().reshape(chain.head.shape)
-    bias = (student.head_bias + student.bias_step).detach().numpy().copy()
+    layers = []
+    for layer, block in zip(chain.layers, student.blocks, strict=True):
+        weights, bias = (t.detach().numpy().copy() for t in block.now())
+        layers.append(replace(layer, weights=weights, bias=bias))
+    head, head_bias = (t.detach().numpy().copy() for t in student.now())
     mask = student.mask.weight.detach().numpy()[0].copy()
-    return Chain(tuple(layers), head, bias, mask, float(student.mask.bias))
+    return Chain(tuple(layers), head.reshape(chain.head.shape), head_bias, mask, float(student.mask.bias.detach()))
 
 
-def between(start: Chain, end: Chain, share: float) -> Chain:
-    """The weights between two networks: averaging with the start keeps what it knew (WiSE-FT, Wortsman et al. 2022)."""
-    layers = tuple(
-        replace(b, weights=a.weights + share * (b.weights - a.weights), bias=a.bias + share * (b.bias - a.bias),
-                slopes=a.slopes + share * (b.slopes - a.slopes))
-        for a, b in zip(start.layers, end.layers, strict=True)
-    )  # fmt: skip
-    head = start.head + share * (end.head - start.head)
-    return replace(end, layers=layers, head=head, head_bias=start.head_bias + share * (end.head_bias - start.head_bias))
-
-
+@dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """One folder of features.py."""
+    """One folder of faces."""
 
-    def __init__(self, folder: Path) -> None:
-        self.maps = np.load(folder / "maps.npy", mmap_mode="r")
-        with np.load(folder / "rows.npz") as rows:
-            self.photo, self.variant, self.target = rows["photo"], rows["variant"], rows["target"]
-        self.known = bool(self.target.any())
-
-    def batch(self, at: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-        """Maps, targets, and whether a mask is worn."""
-        maps = torch.from_numpy(self.maps[at].astype(np.float32)).permute(0, 3, 1, 2)
-        return (
-            maps,
-            torch.from_numpy(self.target[self.photo[at]]),
-            torch.from_numpy((self.variant[at] >= 0).astype("f4")),
-        )
+    bare: np.ndarray
+    worn: np.ndarray
+    target: np.ndarray
+    """(n, 128) the teacher's; zero where the photo is not to be used."""
+    found: np.ndarray
+    """(n, variants) False where the masked face was lost."""
+    person: np.ndarray
+    """(n,) number of the person where the folder has names, else -1."""
+    held: np.ndarray
+    """(n,) True for what is not trained on."""
 
 
-def parts(folder: Path, held: set[str]) -> list[Part]:
-    """Every finished folder but the held-back ones."""
-    ready = sorted(p for p in folder.iterdir() if p.is_dir() and p.suffix != ".part")
-    return [Part(p) for p in ready if p.name.split("-", 1)[1] not in held]
+def part(folder: Path) -> Part:
+    """Read what render.py and teach.py wrote."""
+    bare, worn = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("bare", "worn"))
+    target = np.load(folder / "teacher.npy")
+    found = np.zeros(worn.shape[:2], bool)
+    names = np.full(len(bare), "", object)
+    for row in json.loads((folder / "index.json").read_text()):
+        found[row["at"]] = [kind != "lost" for kind in row["kinds"]]
+        names[row["at"]] = Path(row["name"]).parent.name
+    people = sorted(set(names) - {""})
+    person = np.array([people.index(n) if n and len(people) > 1 else -1 for n in names])
+    return Part(bare, worn, target, found, person, held(person))
 
 
-def epoch(found: list[Part], rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Every instance once, in batches that mix the folders."""
-    where = np.concatenate(
-        [np.stack([np.full(len(p.photo), i), np.arange(len(p.photo))], 1) for i, p in enumerate(found)]
-    )
-    rng.shuffle(where)
-    for start in range(0, len(where) - BATCH + 1, BATCH):
-        rows = where[start : start + BATCH]
-        pieces = [found[i].batch(np.sort(rows[rows[:, 0] == i, 1])) for i in np.unique(rows[:, 0])]
-        maps, target, worn = (torch.cat(kind) for kind in zip(*pieces, strict=True))
-        yield maps.contiguous(memory_format=torch.channels_last), target, worn
+def held(person: np.ndarray) -> np.ndarray:
+    """Which photos are never trained on: every third person, or every third photo where nobody has a name."""
+    return np.where(person >= 0, person % 3 == 0, np.arange(len(person)) % 3 == 0)
 
 
-def bank(found: list[Part], rng: np.random.Generator, count: int = 4096) -> Tensor:
-    """Bare embeddings by the teacher, to be near to or far from."""
-    photos = np.concatenate([p.target[np.unique(p.photo)] for p in found if p.known])
-    return torch.from_numpy(photos[rng.permutation(len(photos))[:count]])
+def samples(parts: list[Part], real: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
+    """Batches without end: (b, 112, 112, 3) uint8, (b, 128) targets or zeros, (b,) whether a mask is worn."""
+    where = np.array([(i, n) for i, p in enumerate(parts) for n in np.nonzero(p.target.any(1) & ~p.held)[0]])
+    while True:
+        order = rng.permutation(len(where))
+        count = BATCH - int(BATCH * REAL_SHARE) if len(real) else BATCH
+        for start in range(0, len(order) - count + 1, count):
+            rows = [sample(parts[i], n, rng) for i, n in where[order[start : start + count]]]
+            for _ in range(BATCH - count):
+                crop = disturbed(real[rng.integers(len(real))], rng, strong=bool(rng.random() < 0.5))
+                rows.append((crop, np.zeros(128, np.float32), np.float32(1)))
+            yield tuple(np.stack(kind) for kind in zip(*rows, strict=True))
 
 
-def loss(
-    student: Student, batch: tuple[Tensor, Tensor, Tensor], others: Tensor, relational: float
-) -> tuple[Tensor, float]:
-    """The loss of a batch, and its mean cosine to the teacher over masked faces."""
-    maps, target, worn = batch
-    embedding, logit = student(maps)
+def sample(one: Part, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.float32]:
+    """One face, masked or bare, as another camera and another moment would show it."""
+    variants = np.nonzero(one.found[n])[0]
+    masked = len(variants) > 0 and rng.random() < WORN_SHARE
+    crop = one.worn[n, rng.choice(variants)] if masked else one.bare[n]
+    return disturbed(np.asarray(crop), rng, strong=bool(rng.random() < 0.6)), one.target[n], np.float32(masked)
+
+
+def beside(batches: Iterator[tuple[np.ndarray, ...]]) -> Iterator[tuple[np.ndarray, ...]]:
+    """The same batches, made by a thread beside the training."""
+    ready: queue.Queue[tuple[np.ndarray, ...]] = queue.Queue(6)
+
+    def fill() -> None:
+        for batch in batches:
+            ready.put(batch)
+
+    threading.Thread(target=fill, daemon=True).start()
+    while True:
+        yield ready.get()
+
+
+def images(crops: np.ndarray) -> Tensor:
+    """(n, 3, 112, 112) as the network takes them."""
+    return (torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2).float() - 127.5) / 128
+
+
+def loss(student: Student, batch: tuple[np.ndarray, ...], others: Tensor) -> tuple[Tensor, np.ndarray]:
+    """The loss of a batch, and for the log: mean cosine to the teacher bare and masked, relational term, mask's loss."""
+    crops, targets, worn = batch
+    target, masked = torch.from_numpy(targets), torch.from_numpy(worn)
+    embedding, logit = student(images(crops))
     known = target.square().sum(1) > 0.5
     cosine = (embedding * target).sum(1)[known]
     wanted = functional.softmax(target[known] @ others.T / TEMPERATURE, 1)
     seen = functional.log_softmax(embedding[known] @ others.T / TEMPERATURE, 1)
     far = functional.kl_div(seen, wanted, reduction="batchmean")
-    told = functional.binary_cross_entropy_with_logits(logit, worn)
-    total = (1 - cosine).mean() + relational * far + told
-    return total, float(cosine[worn[known] > 0.5].mean().detach())
+    told = functional.binary_cross_entropy_with_logits(logit, masked)
+    at = masked[known] > 0.5
+    log = [float(t.detach()) for t in (cosine[~at].mean(), cosine[at].mean(), far, told)]
+    return (1 - cosine).mean() + RELATIONAL * far + told, np.array(log)
 
 
-@torch.no_grad()
-def validated(student: Student, folders: list[Path]) -> str:
-    """True and false matches of bare photos with masked ones, between people who were never trained on.
+class Exam:
+    """Held-back faces: people with names against their own other photos, and everybody else as impostors."""
 
-    Genuine: different photos of the held-back people. Impostors: everyone else's masked photos and bare ones.
-    """
-    student.eval()
-    bare, masked, bare_who, masked_who, logits, truth = [], [], [], [], [], []
-    for number, folder in enumerate(folders):
-        part = Part(folder)
-        people = np.load(folder / "people.npy")
-        for start in range(0, len(part.photo), 200):
-            at = np.arange(start, min(start + 200, len(part.photo)))
-            embedding, logit = student(part.batch(at)[0])
-            for row, i in enumerate(at):
-                who = number * 100_000 + people[part.photo[i]]
-                (bare if part.variant[i] < 0 else masked).append(embedding[row].numpy())
-                (bare_who if part.variant[i] < 0 else masked_who).append((who, part.photo[i]))
-            logits.append(logit.numpy())
-            truth.append(part.variant[at] >= 0)
-    student.train()
-    line = []
-    for name, one, ids in (("masked", masked, masked_who), ("bare", bare, bare_who)):
-        scores = np.stack(bare) @ np.stack(one).T
-        left, right = np.array(bare_who), np.array(ids)
-        same = left[:, None, 0] == right[None, :, 0]
-        genuine = np.sort(scores[same & (left[:, None, 1] != right[None, :, 1])])
-        impostor = np.sort(scores[~same])
-        for far in (1e-3, 1e-4, 1e-5):
-            threshold = impostor[int(len(impostor) * (1 - far))]
-            line.append(f"{name}@{far:.0e} {(genuine > threshold).mean() * 100:.2f}")
-    right = ((np.concatenate(logits) > 0) == np.concatenate(truth)).mean()
-    behind = f"({len(genuine)} genuine, {len(impostor)} impostor pairs bare)"
-    return f"{' '.join(line)} %; mask told {right * 100:.2f} % {behind}"
+    def __init__(self, parts: list[Part], size: int = 500) -> None:
+        rng = np.random.default_rng(1)
+        bare, worn, who = [], [], []
+        for i, one in enumerate(parts):
+            usable = np.nonzero(one.held & one.target.any(1) & one.found[:, 0])[0]
+            for n in rng.permutation(usable)[:size]:
+                bare.append(cut(one.bare[n]))
+                worn.append(cut(one.worn[n, 0]))
+                who.append(one.person[n] if one.person[n] >= 0 else 1000 + 100_000 * i + n)
+        self.bare, self.worn, self.who = np.array(bare), np.array(worn), np.array(who)
+
+    @torch.no_grad()
+    def __call__(self, student: Student) -> str:
+        """A line of verification rates; `held` people are few: good for following one run, no result."""
+        student.eval()
+        bare, worn = (self._seen(student, crops) for crops in (self.bare, self.worn))
+        student.train()
+        apart = self.who[:, None] != self.who[None]
+        other = ~apart & ~np.eye(len(self.who), dtype=bool)
+        line = []
+        for name, left, right in (("bare", bare[0], bare[0]), ("masked", bare[0], worn[0]), ("both", worn[0], worn[0])):
+            scores = left @ right.T
+            impostor, genuine = np.sort(scores[apart]), scores[other]
+            rates = [(genuine >= impostor[-max(int(len(impostor) * far), 1)]).mean() for far in (1e-3, 1e-4)]
+            line.append(f"{name} {' '.join(f'{r * 100:.2f}' for r in rates)}")
+        told = (((bare[1] < 0).mean() + (worn[1] >= 0).mean()) / 2) * 100
+        twins = (bare[0] * worn[0]).sum(1).mean()
+        return f"TAR at 1e-3, 1e-4: {'; '.join(line)}; mask told {told:.2f} %; masked to bare twin {twins:.4f}"
+
+    @staticmethod
+    def _seen(student: Student, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        out = [student(images(crops[i : i + BATCH])) for i in range(0, len(crops), BATCH)]
+        return torch.cat([o[0] for o in out]).numpy(), torch.cat([o[1] for o in out]).numpy()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("base", type=Path)
-    parser.add_argument("feats", type=Path)
+    parser.add_argument("start", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--validate", type=Path, nargs="*", default=[], help="folders of features.py with a people.npy")
-    parser.add_argument("--minutes", type=float, default=30)
-    parser.add_argument("--rate", type=float, default=1e-3, help="of a step relative to a channel's size")
-    parser.add_argument("--relational", type=float, default=0.2)
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--worn", type=Path, help="render.py's folder of really worn masks")
+    parser.add_argument("--minutes", type=float, default=90)
+    parser.add_argument("--rate", type=float, default=1.5e-3, help="of a step relative to a channel's size")
+    parser.add_argument("--exam-every", type=float, default=10, help="minutes")
     parser.add_argument("--resume", action="store_true")
     wanted = parser.parse_args()
     torch.manual_seed(7)
-    rng = np.random.default_rng(7)
-    chain = chains.load(wanted.base)
+    parts = [part(folder) for folder in wanted.folders]
+    real = real_masks(wanted.worn)
+    chain = chains.load(wanted.start)
     student = Student(chain)
     optimizer = torch.optim.AdamW(student.parameters(), wanted.rate, betas=(0.9, 0.99), weight_decay=0.0)
     checkpoint = wanted.out.with_suffix(".pt")
-    spent = 0.0
+    spent, shown = 0.0, 0
     if wanted.resume and checkpoint.exists():
         state = torch.load(checkpoint)
         student.load_state_dict(state["student"])
         optimizer.load_state_dict(state["optimizer"])
-        spent = state["spent"]
-    held = {folder.name.split("-", 1)[1] for folder in wanted.validate}
-    if wanted.validate:
-        print(f"start: {validated(student, wanted.validate)}", flush=True)
-    begun = time.monotonic() - spent
-    shown, last, means = 0, time.monotonic(), []
-    done = False
-    while not done:
-        found = parts(wanted.feats, held)
-        others = bank(found, rng)
-        for batch in epoch(found, rng):
-            passed = (time.monotonic() - begun) / 60 / wanted.minutes
-            done = passed >= 1
+        spent, shown = state["spent"], state["shown"]
+    exam = Exam(parts)
+    others = torch.from_numpy(np.concatenate([p.target[p.target.any(1) & ~p.held] for p in parts]))
+    print(f"{len(others)} photos to learn from, {len(exam.who)} in the exam; start: {exam(student)}", flush=True)
+    begun, examined, log = time.monotonic() - spent, time.monotonic(), []
+    for batch in beside(samples(parts, real, np.random.default_rng(7 + shown))):
+        passed = (time.monotonic() - begun) / 60 / wanted.minutes
+        if passed >= ROUNDED_FROM and not student.rounds:
+            student.round()
+        for group in optimizer.param_groups:
             warm = min(1.0, (shown + BATCH) / (100 * BATCH))
-            for group in optimizer.param_groups:
-                group["lr"] = wanted.rate * warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(passed, 1.0))))
-            total, cosine = loss(student, batch, others, wanted.relational)
-            optimizer.zero_grad()
-            total.backward()
-            nn.utils.clip_grad_norm_(student.parameters(), 5.0)
-            optimizer.step()
-            shown += len(batch[0])
-            means.append((float(total), cosine))
-            if done or time.monotonic() - last > 180:
-                last = time.monotonic()
-                mean = np.mean(means, 0)
-                means = []
-                told = validated(student, wanted.validate) if wanted.validate else ""
-                losses = f"loss {mean[0]:.4f}, masked cosine {mean[1]:.4f}"
-                print(f"{passed * wanted.minutes:.1f} min, {shown} faces, {losses}; {told}", flush=True)
-                chains.save(wanted.out, written(student, chain))
-                state = {"student": student.state_dict(), "optimizer": optimizer.state_dict(), "spent": last - begun}
-                torch.save(state, checkpoint)
-            if done:
-                break
-    chains.save(wanted.out, written(student, chain))
+            group["lr"] = wanted.rate * warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(passed, 1.0))))
+        total, seen = loss(student, batch, others)
+        optimizer.zero_grad()
+        total.backward()
+        nn.utils.clip_grad_norm_(student.parameters(), 5.0)
+        optimizer.step()
+        shown += BATCH
+        log.append(seen)
+        if shown % (20 * BATCH) == 0:
+            told = ", ".join(f"{v:.4f}" for v in np.nanmean(log, 0))
+            print(f"{passed * wanted.minutes:.1f} min, {shown} faces: bare, masked, relational, mask {told}", flush=True)
+            log = []
+        if passed >= 1 or time.monotonic() - examined > wanted.exam_every * 60:
+            examined = time.monotonic()
+            chains.save(wanted.out, written(student, chain))
+            state = {"student": student.state_dict(), "optimizer": optimizer.state_dict()}
+            torch.save(state | {"spent": examined - begun, "shown": shown}, checkpoint)
+            print(f"{passed * wanted.minutes:.1f} min: {exam(student)}", flush=True)
+        if passed >= 1:
+            break
+
+
+def real_masks(folder: Path | None) -> np.ndarray:
+    """Nine tenths of the really worn masks of `web`; none without a folder."""
+    if folder is None:
+        return np.zeros((0, 128, 128, 3), np.uint8)
+    at = [row["at"] for row in json.loads((folder / "index.json").read_text()) if row["at"] % 10]
+    return np.asarray(np.load(folder / "bare.npy", mmap_mode="r")[at])
 
 
 if __name__ == "__main__":
