@@ -3,10 +3,10 @@
     python models/activations.py SFACE.onnx START.npz FOLDER... [--faces 300]                       (env of training)
 
 First every slope above 1 is turned below it (`chain.tamed`, exact). Then, layer by layer from the input, each slope
-becomes the layer's mean weighted by what its negative side carries, or zero (ReLU) when that is below RELU; and the next
-convolution is fitted anew by ridge regression so that, reading the changed activations, it gives what it gave before:
-per channel for a depthwise convolution, all channels together for a pointwise one. Averaging the slopes alone takes the
-embedding to cosine .08; this to about .94, from where train.py goes on. FOLDERs are render.py's.
+becomes the layer's mean weighted by what its negative side carries, or zero (ReLU) when that is below RELU; and the
+next convolution is fitted anew by ridge regression so that, reading the changed activations, it gives what it gave
+before: per channel for a depthwise convolution, all channels together for a pointwise one. Averaging the slopes alone
+takes the embedding to cosine .08; this to .93, from where train.py goes on. FOLDERs are render.py's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch.nn import functional
 
 import chain as chains
 from chain import Layer
-from disturb import cut
+from crops import cut
 from train import images
 
 RELU = 0.13

@@ -1,12 +1,14 @@
 """Measure the embedder's impostor and genuine scores and write them into models.toml, where thresholds come from.
 
-    PYTHONPATH=daemon python models/render.py OUT/tight FACES/tight --variants 3     (crops and aligned112 alike)
+    PYTHONPATH=daemon python models/render.py OUT/tight FACES/tight         (crops, portraits and aligned112 alike)
+    python models/teach.py SFACE.tflite OUT/tight ...
     PYTHONPATH=daemon python models/render.py OUT/lfw LFW/images --variants 1 --renderer masks_test
     PYTHONPATH=daemon python models/calibrate.py OUT/tight OUT/crops --lfw OUT/lfw --pairs LFW/pairs.txt [--sheet DIR]
 
-Impostors: every two photos of different people, bare against bare and bare against masked (mask drawn, found and
-aligned afresh). Most photos have no names and some show one person twice, so photos are first joined into people:
-same folder in `aligned112`, or a bare score above SAME, or both joined to a third. No pair within one person counts.
+Impostors: every two photos of different people that train.py held back, bare against bare and bare against masked (mask
+drawn, found and aligned afresh). Most photos have no names and some show one person twice, so photos are first joined
+into people: same folder in `aligned112`, or a teacher's score above SAME, or both joined to a third. No pair within one
+person counts. The same is counted on the photos that were trained on, and printed, to see whether they differ.
 A pair of one person's photos below SAME stays in and raises the thresholds: an error on the safe side. A pair of two
 people above SAME would be lost, an error on the other side: so no rate is listed whose score comes within ROOM of
 SAME, nor one with fewer than 10 pairs beyond its score. `--sheet` draws pairs by score, for the eye to judge SAME.
@@ -18,18 +20,22 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
 
-from crops import Crops, read
+from crops import Crops, cut, read
 from maskgate.faces import Faces, load
 
 HERE = Path(__file__).parent
 SAME = 0.55
-"""Bare score that only one person's photos reach. By eye, for SFace (MODEL_CARD.md): judge anew for another one."""
+"""Bare score by the teacher that only one person's photos reach: by eye, see MODEL_CARD.md."""
 ROOM = 0.02
 """How far below SAME a listed score stays."""
 PER_PERSON = 20
@@ -42,44 +48,30 @@ Vectors = NDArray[np.float32]
 
 
 def embedded(faces: Faces, crops: NDArray[np.uint8], kept: Path) -> Vectors:
-    """Embeddings of an array of crops; kept in a file that names the embedder."""
+    """Embeddings of (n, 112, 112, 3) faces; kept in a file that names the embedder."""
     path = kept.with_name(f"{kept.name}.{faces.embedder[:8]}.npy")
     if not path.exists():
-        np.save(path, np.stack([faces.embed(crop) for crop in crops]))
+        np.save(path, np.stack([faces.recognise(crop)[0] for crop in crops]))
     vectors: Vectors = np.load(path)
     return vectors
 
 
-def chosen(names: NDArray[np.str_], masked: NDArray[np.float32]) -> NDArray[np.int_]:
-    """Photos that count: bare in truth, and at most PER_PERSON of a named person."""
-    taken: dict[str, int] = {}
+def chosen(crops: Crops, *, held: bool) -> NDArray[np.int_]:
+    """Photos that count, held back or not, and at most PER_PERSON of a named person."""
+    taken: Counter[int] = Counter()
     kept = []
-    for i, name in enumerate(names):
-        person = Path(name).parent.name if "aligned112" in name else name
-        taken[person] = taken.get(person, 0) + 1
-        if masked[i] < 0.5 and taken[person] <= PER_PERSON:
+    for i in np.nonzero(crops.counts & (crops.held == held))[0]:
+        taken[crops.person[i]] += 1
+        if crops.person[i] < 0 or taken[crops.person[i]] <= PER_PERSON:
             kept.append(i)
-    return np.array(kept)
+    return np.array(kept, int)
 
 
-def people(names: NDArray[np.str_], bare: Vectors, same: float) -> NDArray[np.int_]:
-    """A person's number for each photo, by folder and by score, joined transitively."""
-    parent = list(range(len(names)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
-    first: dict[str, int] = {}
-    for i, name in enumerate(names):
-        if "aligned112" in name:
-            parent[root(i)] = root(first.setdefault(Path(name).parent.name, i))
-    for i in range(len(names)):
-        for j in np.nonzero(bare[i + 1 :] @ bare[i] > same)[0] + i + 1:
-            parent[root(int(j))] = root(i)
-    return np.array([root(i) for i in range(len(names))])
+def people(person: NDArray[np.int_], teacher: Vectors) -> NDArray[np.int_]:
+    """A number of a person for each photo, joined transitively by name (`person` of 0 and above) and by score."""
+    named = (person[:, None] == person[None, :]) & (person[:, None] >= 0)
+    joined = csr_matrix(named | (teacher @ teacher.T > SAME))
+    return np.asarray(connected_components(joined, directed=False)[1])
 
 
 def histogram(
@@ -131,15 +123,14 @@ def table(cover: str, points: list[tuple[float, float]], own: Vectors, pairs: in
     )
 
 
-def sheet(out: Path, crops: NDArray[np.uint8], bare: Vectors, names: NDArray[np.str_]) -> None:
-    """Draw pairs in bands of bare score, 24 a band, for the eye to tell where two people begin."""
-    upper = np.triu(bare @ bare.T, 1)
-    named = np.array(["aligned112" in name for name in names])
-    upper[np.ix_(named, named)] = 0
+def sheet(out: Path, crops: NDArray[np.uint8], teacher: Vectors, person: NDArray[np.int_]) -> None:
+    """Draw pairs in bands of the teacher's score, 24 a band, for the eye to tell where two people begin."""
+    upper = np.triu(teacher @ teacher.T, 1)
+    upper[(person[:, None] >= 0) & (person[None, :] >= 0)] = 0
     out.mkdir(parents=True, exist_ok=True)
     for low in (0.40, 0.45, 0.50, 0.55, 0.60, 0.65, 0.70):
         first, second = np.nonzero((upper >= low) & (upper < low + 0.05))
-        print(f"pairs of bare score {low:.2f} to {low + 0.05:.2f}: {len(first)}")
+        print(f"pairs of the teacher's score {low:.2f} to {low + 0.05:.2f}: {len(first)}")
         picked = np.random.default_rng(0).permutation(len(first))[:24]
         tiles = [np.hstack([crops[first[k]], crops[second[k]]]) for k in picked] or [np.zeros((112, 224, 3), np.uint8)]
         tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % 6)
@@ -147,71 +138,92 @@ def sheet(out: Path, crops: NDArray[np.uint8], bare: Vectors, names: NDArray[np.
         Image.fromarray(np.vstack(rows)).save(out / f"pairs_{low:.2f}.png")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Strangers:
+    """Photos to compare with one another."""
+
+    bare: Vectors
+    masked: Vectors
+    who: NDArray[np.int_]
+    """Person of each bare vector."""
+    masked_who: NDArray[np.int_]
+
+
+def strangers(faces: Faces, folders: list[Path], keep: Path, out: Path | None, *, held: bool) -> Strangers:
+    """Embed the photos of the folders that train.py held back, or those it learnt from."""
+    parts = []
+    for number, folder in enumerate(folders):
+        crops = read(folder)
+        kept = chosen(crops, held=held)
+        person = np.where(crops.person[kept] >= 0, crops.person[kept] + 1000 * number, -1)
+        parts.append(
+            (cut(crops.bare[kept]), cut(crops.worn[kept, 0]), crops.found[kept, 0], crops.teacher[kept], person)
+        )
+    bare, worn, found, teacher, person = (np.concatenate(kind) for kind in zip(*parts, strict=True))
+    who = people(person, teacher)
+    print(f"{'held back' if held else 'learnt from'}: {len(bare)} photos, {len(set(who))} people")
+    if out:
+        sheet(out, bare, teacher, person)
+    name = f"{'held' if held else 'learnt'}{len(bare)}"
+    masked = embedded(faces, worn[found], keep / f"{name}.worn")
+    return Strangers(embedded(faces, bare, keep / f"{name}.bare"), masked, who, who[found])
+
+
+def impostors(one: Strangers) -> dict[str, NDArray[np.int_]]:
+    """Histograms of scores between different people, by cover."""
+    return {
+        "bare": histogram(one.bare, one.who, one.bare, one.who, once=True),
+        "masked": histogram(one.masked, one.masked_who, one.bare, one.who, once=False),
+        "both": histogram(one.masked, one.masked_who, one.masked, one.masked_who, once=True),
+    }
+
+
+def residents(faces: Faces, lfw: Path, pairs: Path, keep: Path) -> dict[str, Vectors]:
+    """Scores of LFW's same-person pairs, by cover."""
+    crops = read(lfw)
+    first, second = (np.array(side) for side in zip(*genuine(crops.names, pairs), strict=True))
+    needed, place = np.unique(np.concatenate([first, second]), return_inverse=True)
+    first, second = place[: len(first)], place[len(first) :]
+    plain = embedded(faces, cut(crops.bare[needed]), keep / "lfw.bare")
+    worn = embedded(faces, cut(crops.worn[needed, 0]), keep / "lfw.worn")
+    found = crops.found[needed, 0]
+    one = [(plain[a] * worn[b]).sum(axis=1)[found[b]] for a, b in ((first, second), (second, first))]
+    both = (worn[first] * worn[second]).sum(axis=1)[found[first] & found[second]]
+    return {"bare": (plain[first] * plain[second]).sum(axis=1), "masked": np.concatenate(one), "both": both}
+
+
+def beyond(counts: NDArray[np.int_], score: float) -> float:
+    """Share of the pairs at `score` or above."""
+    return float(counts[int((score + 1) / 2 * BINS) :].sum() / counts.sum())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("faces", type=Path, nargs="+", help="crops of strangers, from render.py or prepare.py")
+    parser.add_argument("faces", type=Path, nargs="+", help="folders of render.py")
     parser.add_argument("--lfw", type=Path, required=True)
     parser.add_argument("--pairs", type=Path, required=True)
     parser.add_argument("--models", type=Path, default=HERE)
-    parser.add_argument("--variants", type=int, default=1, help="drawn masks used of each face")
     parser.add_argument("--keep", type=Path, default=Path("embeddings"), help="folder for embeddings already made")
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--dry-run", action="store_true")
     wanted = parser.parse_args()
     wanted.keep.mkdir(parents=True, exist_ok=True)
     faces = load(wanted.models, threads=1)
-    counts, persons = impostors(faces, read(wanted.faces, variants=wanted.variants), wanted.keep, wanted.sheet)
+    ours = strangers(faces, wanted.faces, wanted.keep, wanted.sheet, held=True)
+    counts, persons = impostors(ours), len(set(ours.who))
     own = residents(faces, wanted.lfw, wanted.pairs, wanted.keep)
     text = "\n".join(
-        table(cover, curve(counts[cover]), own[cover], int(counts[cover].sum()), persons)
-        for cover in ("bare", "masked")
+        table(cover, curve(counts[cover]), own[cover], int(counts[cover].sum()), persons) for cover in counts
     )
     print(text)
+    seen = impostors(strangers(faces, wanted.faces, wanted.keep, None, held=False))
+    for cover, points in ((cover, curve(counts[cover])) for cover in counts):
+        rates = ", ".join(f"{rate:.0e}: {beyond(seen[cover], score):.1e}" for rate, score in points)
+        print(f"{cover}: the same scores on photos learnt from: {rates}")
     if not wanted.dry_run:
         file = wanted.models / "models.toml"
         before = re.split(r"(?m)^\[embedder\.calibration\.bare\]$", file.read_text(encoding="utf-8"))[0]
         file.write_text(before + text, encoding="utf-8")
-
-
-def impostors(faces: Faces, crops: Crops, keep: Path, out: Path | None) -> tuple[dict[str, NDArray[np.int_]], int]:
-    """Histograms of strangers' scores by the probe's cover, and how many people are behind them."""
-    name = f"strangers{len(crops.names)}"
-    looks_masked = np.array([faces.masked(crop) for crop in crops.bare], np.float32)
-    kept = chosen(crops.names, looks_masked)
-    bare = embedded(faces, crops.bare, keep / f"{name}.bare")[kept]
-    who = people(crops.names[kept], bare, SAME)
-    print(f"{len(crops.bare)} photos, {len(kept)} kept, {len(set(who))} people")
-    print(
-        f"{int((looks_masked >= 0.5).sum())} photos look masked; {len(kept) - len(set(who))} photos joined to another's"
-    )
-    if out:
-        sheet(out, crops.bare[kept], bare, crops.names[kept])
-    masked = embedded(faces, crops.worn[crops.found], keep / f"{name}.worn{crops.found.shape[1]}")
-    owners = np.full(len(crops.names), -1)
-    owners[kept] = who
-    probe_owners = np.broadcast_to(owners[:, None], crops.found.shape)[crops.found]
-    use = probe_owners >= 0
-    counts = {
-        "bare": histogram(bare, who, bare, who, once=True),
-        "masked": histogram(masked[use], probe_owners[use], bare, who, once=False),
-    }
-    return counts, len(set(who))
-
-
-def residents(faces: Faces, lfw: Path, pairs: Path, keep: Path) -> dict[str, Vectors]:
-    """Scores of LFW's same-person pairs by the probe's cover."""
-    crops = read([lfw])
-    own = genuine(crops.names, pairs)
-    first, second = (np.array(side) for side in zip(*own, strict=True))
-    needed = np.unique(np.concatenate([first, second]))
-    place = np.zeros(len(crops.names), int)
-    place[needed] = np.arange(len(needed))
-    first, second = place[first], place[second]
-    plain = embedded(faces, crops.bare[needed], keep / f"{lfw.stem}.bare")
-    worn = embedded(faces, crops.worn[needed, 0], keep / f"{lfw.stem}.worn")
-    found = crops.found[needed, 0]
-    both = [(plain[a] * worn[b]).sum(axis=1)[found[b]] for a, b in ((first, second), (second, first))]
-    return {"bare": (plain[first] * plain[second]).sum(axis=1), "masked": np.concatenate(both)}
 
 
 if __name__ == "__main__":

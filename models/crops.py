@@ -1,4 +1,4 @@
-"""Read aligned crops, bare and with drawn masks, as made by prepare.py (an .npz) or render.py (a folder)."""
+"""Read the aligned faces that render.py wrote, with the teacher's vectors where teach.py has been. Numpy alone."""
 
 from __future__ import annotations
 
@@ -9,58 +9,53 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from disturb import RIM
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Crops:
-    """Faces of n photos, aligned as the product aligns them."""
+    """The photos of one folder in which a face was found."""
 
+    number: NDArray[np.int_]
+    """(n,) of the photo in its folder."""
     names: NDArray[np.str_]
     """(n,) paths of the photos."""
     bare: NDArray[np.uint8]
-    """(n, 112, 112, 3)."""
+    """(n, 128, 128, 3), with the rim."""
     worn: NDArray[np.uint8]
-    """(n, v, 112, 112, 3) the same faces with v drawn masks, found and aligned afresh; v is 0 where none was drawn."""
+    """(n, v, 128, 128, 3) the same faces with v drawn masks, found and aligned afresh."""
     found: NDArray[np.bool_]
     """(n, v) False where the detector lost the masked face; `worn` is black there."""
+    teacher: NDArray[np.float32]
+    """(n, 128) the teacher's unit vector; zero for photos that do not count: a mask already worn, or a copy."""
+    person: NDArray[np.int_]
+    """(n,) number of the person where the folder has one folder for each, else -1."""
+
+    @property
+    def counts(self) -> NDArray[np.bool_]:
+        """(n,) whether the photo is to be used."""
+        return self.teacher.any(1)
+
+    @property
+    def held(self) -> NDArray[np.bool_]:
+        """(n,) what is never trained on: every third person, or every third photo where nobody has a name."""
+        return np.where(self.person >= 0, self.person % 3 == 0, self.number % 3 == 0)
 
 
-def read(sources: list[Path], *, variants: int = 9) -> Crops:
-    """All the crops of the sources, one after another, with at most `variants` masks per face, as many for each."""
-    parts = [_folder(source) if source.is_dir() else _file(source) for source in sources]
-    variants = min(variants, *(part.worn.shape[1] for part in parts))
-    return Crops(
-        np.concatenate([part.names for part in parts]),
-        np.concatenate([part.bare for part in parts]),
-        np.concatenate([part.worn[:, :variants] for part in parts]),
-        np.concatenate([part.found[:, :variants] for part in parts]),
-    )
+def read(folder: Path) -> Crops:
+    """One folder; without a `teacher.npy`, no photo counts."""
+    rows = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    at = np.array([row["at"] for row in rows])
+    bare, worn = (np.load(folder / f"{name}.npy", mmap_mode="r")[at] for name in ("bare", "worn"))
+    found = np.array([[kind != "lost" for kind in row["kinds"]] for row in rows])
+    taught = folder / "teacher.npy"
+    teacher = np.load(taught)[at] if taught.exists() else np.zeros((len(at), 128), np.float32)
+    names = np.array([row["name"] for row in rows])
+    _, person = np.unique([Path(name).parent.name for name in names], return_inverse=True)
+    named = person.max() > 0
+    return Crops(at, names, bare, worn, found, teacher, person if named else np.full(len(at), -1))
 
 
-def _file(source: Path) -> Crops:
-    """What prepare.py wrote."""
-    arrays = np.load(source)
-    count = len(arrays["names"])
-    if "masked" not in arrays:
-        return Crops(
-            arrays["names"], arrays["bare"], np.zeros((count, 0, 112, 112, 3), np.uint8), np.zeros((count, 0), bool)
-        )
-    return Crops(arrays["names"], arrays["bare"], arrays["masked"][:, None], arrays["masked_found"][:, None])
-
-
-def _folder(source: Path) -> Crops:
-    """What render.py wrote: crops with a rim, and black rows where there was no face or rendering was stopped.
-
-    A folder whose rendering was stopped has no index; its photos are then only numbered.
-    """
-    bare, worn = (np.load(source / f"{name}.npy", mmap_mode="r") for name in ("bare", "worn"))
-    kept = np.array([bool(bare[i, 64].any()) for i in range(len(bare))])
-    rim = (bare.shape[1] - 112) // 2
-    inner = slice(rim, rim + 112)
-    names = np.array([f"{source.name}/{i}" for i in range(len(bare))], dtype=object)
-    if (source / "index.json").is_file():
-        for row in json.loads((source / "index.json").read_text(encoding="utf-8")):
-            names[row["at"]] = row["name"]
-    masked = np.array(worn[kept][:, :, inner, inner])
-    return Crops(
-        names[kept].astype(str), np.array(bare[kept][:, inner, inner]), masked, masked[:, :, 56].any(axis=(2, 3))
-    )
+def cut(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(..., 112, 112, 3): without the rim."""
+    return np.ascontiguousarray(crops[..., RIM:-RIM, RIM:-RIM, :])

@@ -1,4 +1,4 @@
-"""Show a face as another camera and another moment would: moved, small, blurred, dark, noisy. Numpy and Pillow alone."""
+"""Show a face as another camera or moment would: moved, small, blurred, dark, noisy. Numpy and Pillow alone."""
 
 from __future__ import annotations
 
@@ -20,9 +20,15 @@ def disturbed(crop: np.ndarray, rng: np.random.Generator, *, strong: bool) -> np
     image = moved(image, rng, 1.0 if strong else 0.5)
     if not strong:
         return np.asarray(image)
+    return degraded(image, rng)
+
+
+def degraded(image: Pillow.Image, rng: np.random.Generator) -> np.ndarray:
+    """The picture as a worse camera, another light and a narrow line would give it, of the same size."""
+    size = image.size
     if rng.random() < 0.5:
         small = int(rng.integers(34, 100))
-        image = image.resize((small, small), Pillow.Resampling.BOX).resize((SIDE, SIDE), Pillow.Resampling.BILINEAR)
+        image = image.resize((small, small), Pillow.Resampling.BOX).resize(size, Pillow.Resampling.BILINEAR)
     elif rng.random() < 0.3:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.6)))
     light = np.asarray(image, np.float32) / 255
@@ -46,8 +52,3 @@ def moved(image: Pillow.Image, rng: np.random.Generator, much: float) -> Pillow.
     x, y = middle + rng.normal(0, 1.2 * much, 2)
     data = (a, -b, x - a * half + b * half, b, a, y - b * half - a * half)
     return image.transform((SIDE, SIDE), Pillow.Transform.AFFINE, data, Pillow.Resampling.BILINEAR)
-
-
-def cut(crop: np.ndarray) -> np.ndarray:
-    """The (112, 112, 3) middle of a rendered face."""
-    return np.ascontiguousarray(crop[RIM:-RIM, RIM:-RIM])

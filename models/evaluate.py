@@ -1,8 +1,8 @@
 """Measure embedders as shipped: verification, search and mask-or-bare, with intervals, from one command.
 
     PYTHONPATH=daemon python models/render.py LFW_CROPS LFW/images --variants 1 --renderer masks_test
-    PYTHONPATH=daemon python models/prepare.py WORN.npz MASKED/web MASKED/staff
-    python models/evaluate.py LFW_CROPS LFW/pairs.txt WORN.npz models/face_int8.tflite [models/sface_f16.tflite ...]
+    PYTHONPATH=daemon python models/render.py WEB MASKED/web --variants 1         (STAFF from MASKED/staff alike)
+    python models/evaluate.py LFW_CROPS LFW/pairs.txt WEB STAFF models/face_int8.tflite [SFACE.tflite ...]
 
 Every row but the last ones is about LFW: the 3,000 genuine official pairs, and as impostors *all* pairs of photos of
 different people, which is what a false match rate of 1e-4 needs. The mask is drawn by masks_test.py, whose outlines and
@@ -22,7 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from features import Net, cut
+from crops import cut
+from network import Net
 
 RATES = (1e-2, 1e-3, 1e-4)
 DRAWS = 1000
@@ -48,25 +49,11 @@ def embedded(model: Path, crops: np.ndarray, cache: Path) -> tuple[np.ndarray, n
     kept = cache / f"{key}.npz"
     if not kept.exists():
         net = Net(model)
-        outs = [{out["shape"][-1]: (out["index"], out["quantization"]) for out in net.net.get_output_details()}][0]
-        vectors, told = [], []
-        for crop in crops:
-            net(crop)
-            vectors.append(dequantised(net, *outs[128]))
-            told.append(dequantised(net, *outs[1])[0] if 1 in outs else np.nan)
-        found = np.array(vectors)
+        seen = [net.seen(crop) for crop in crops]
         cache.mkdir(parents=True, exist_ok=True)
-        np.savez(kept, vectors=found / np.linalg.norm(found, axis=1, keepdims=True), told=np.array(told))
+        np.savez(kept, vectors=np.array([s[0] for s in seen]), told=np.array([s[1] for s in seen]))
     with np.load(kept) as file:
         return file["vectors"].astype(np.float32), file["told"]
-
-
-def dequantised(net: Net, index: int, quantization: tuple[float, int]) -> np.ndarray:
-    """One output in floating point."""
-    values = net.net.get_tensor(index)[0]
-    if values.dtype == np.float32:
-        return np.asarray(values)
-    return np.asarray((values.astype(np.float32) - quantization[1]) * quantization[0])
 
 
 def threshold(scores: np.ndarray, rate: float) -> float:
@@ -173,17 +160,27 @@ def search(
         report.row(f"{cover} probe, N={size}: FNIR at FPIR {rate:.1%}", np.concatenate(each), np.concatenate(mated))
 
 
-def classifier(report: Report, model: Path, seen: Seen, worn: Path, people: np.ndarray, cache: Path) -> None:
+def really_worn(folder: Path) -> list[dict]:
+    """The photos of a folder of render.py's in which a face was found."""
+    return list(json.loads((folder / "index.json").read_text()))
+
+
+def faces(folder: Path, rows: list[dict]) -> np.ndarray:
+    """Their aligned faces."""
+    bare = np.load(folder / "bare.npy", mmap_mode="r")
+    return np.stack([cut(bare[row["at"]]) for row in rows])
+
+
+def classifier(report: Report, model: Path, seen: Seen, worn: list[Path], people: np.ndarray, cache: Path) -> None:
     """Rows of mask or bare, on what its training never saw; nothing for a model that does not tell."""
     if np.isnan(seen.told_bare).any():
         return
-    with np.load(worn) as file:
-        names, crops = file["names"], file["bare"]
-    web, staff = (np.array([folder in Path(n).parts for n in names]) for folder in ("web", "staff"))
-    tenth = np.nonzero(web)[0][::10]
-    _, told_web = embedded(model, crops[tenth], cache)
-    _, told_staff = embedded(model, crops[staff], cache)
-    staff_of = np.array([Path(n).parent.name for n in names[staff]])
+    web = [row for row in really_worn(worn[0]) if row["at"] % 10 == 0]
+    staff = really_worn(worn[1])
+    told_web, told_staff = (
+        embedded(model, faces(folder, rows), cache)[1] for folder, rows in zip(worn, (web, staff), strict=True)
+    )
+    staff_of = np.array([Path(row["name"]).parent.name for row in staff])
     report.row("told bare: LFW", seen.told_bare < 0.5, people)
     report.row("told masked: LFW, drawn", seen.told_worn >= 0.5, people)
     report.row("told masked: web, tenth not trained on", told_web >= 0.5, np.arange(len(told_web)))
@@ -198,7 +195,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("crops", type=Path)
     parser.add_argument("pairs", type=Path)
-    parser.add_argument("worn", type=Path)
+    parser.add_argument("web", type=Path)
+    parser.add_argument("staff", type=Path)
     parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--cache", type=Path, default=Path("/tmp/maskgate-embeddings"))
     wanted = parser.parse_args()
@@ -226,7 +224,7 @@ def main() -> None:
         for size in (100, 1000):
             search(report, seen, seen.bare, who, size, "bare", twice)
             search(report, seen, seen.worn, who, size, "masked", twice)
-        classifier(report, model, seen, wanted.worn, who, wanted.cache)
+        classifier(report, model, seen, [wanted.web, wanted.staff], who, wanted.cache)
 
 
 if __name__ == "__main__":

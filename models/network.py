@@ -31,11 +31,17 @@ class Net:
         scale, zero = out["quantization"]
         return np.asarray((values.astype(np.float32) - zero) * scale)
 
+    def seen(self, image: np.ndarray) -> tuple[np.ndarray, float]:
+        """The unit embedding, and the probability of a mask: nan where the network does not say."""
+        outs = self(image)
+        vector = next(v for v in outs if v.shape == (128,))
+        told = next((float(v.ravel()[0]) for v in outs if v.size == 1), float("nan"))
+        return np.asarray(vector / np.linalg.norm(vector)), told
+
     def embedding(self, image: np.ndarray) -> np.ndarray:
-        """The output of 128 numbers, as a unit vector."""
-        vector = next(v for v in self(image) if v.shape == (128,))
-        return np.asarray(vector / np.linalg.norm(vector))
+        """The embedding alone."""
+        return self.seen(image)[0]
 
     def masked(self, image: np.ndarray) -> float:
-        """The output of one number, the probability of a mask; nan where there is none."""
-        return next((float(v.ravel()[0]) for v in self(image) if v.size == 1), float("nan"))
+        """The probability of a mask, of a network with that one output."""
+        return float(self(image)[0].ravel()[0])

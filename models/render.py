@@ -19,6 +19,7 @@ import os
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -38,7 +39,14 @@ FRAME = 320
 NEAR, FAR = 240, 130
 """Longest side of the photo in the frame; masked pictures are shown between the two."""
 
-_faces: Faces | None = None
+
+@cache
+def faces() -> Faces:
+    """The networks, once per process, the detector at the frame's size."""
+    loaded = load(Path(os.environ.get("MODELS", HERE)), threads=1)
+    loaded = replace(loaded, detector=loaded.thorough())
+    loaded.detector.resize((FRAME, FRAME))
+    return loaded
 
 
 def stage(picture: Picture, side: float) -> Picture:
@@ -61,7 +69,9 @@ def loose(picture: Picture, points: Points) -> Image:
     return picture.sample(matrix, (SIDE, SIDE))
 
 
-def wear(faces: Faces, near: Picture, points: Points, masks: ModuleType, kind: str, seed: tuple[int, int]) -> Image | None:
+def wear(
+    faces: Faces, near: Picture, points: Points, masks: ModuleType, kind: str, seed: tuple[int, int]
+) -> Image | None:
     """The face as the product aligns it once a mask is drawn; None when the detector loses it."""
     rng = np.random.default_rng(seed)
     drawn = Picture.from_rgb(masks.draw(near.rgb(), points, kind, rng))
@@ -72,24 +82,20 @@ def wear(faces: Faces, near: Picture, points: Points, masks: ModuleType, kind: s
 
 def render(job: tuple[int, Path, int, str]) -> tuple[Image, Image, list[str]] | None:
     """One photo, in a worker process that loads the networks once."""
-    global _faces
     number, path, variants, renderer = job
     masks = importlib.import_module(renderer)
-    if _faces is None:
-        _faces = load(Path(os.environ.get("MODELS", HERE)), threads=1)
-        _faces = replace(_faces, detector=_faces.thorough())
-        _faces.detector.resize((FRAME, FRAME))
+    networks = faces()
     try:
         near = stage(load_photo(path), NEAR)
     except MaskgateError:
         return None
-    points = landmarks(_faces, near)
+    points = landmarks(networks, near)
     if points is None:
         return None
     worn, kinds = np.zeros((variants, SIDE, SIDE, 3), np.uint8), []
     for variant in range(variants):
         kind = masks.KINDS[(number * variants + variant) % len(masks.KINDS)]
-        crop = wear(_faces, near, points, masks, kind, (number, variant))
+        crop = wear(networks, near, points, masks, kind, (number, variant))
         kinds.append("lost" if crop is None else kind)
         if crop is not None:
             worn[variant] = crop

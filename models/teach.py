@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from disturb import cut
+from crops import cut
 from network import Net
 
 COPY = 0.97

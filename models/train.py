@@ -18,12 +18,12 @@ different sizes. In the last part of the run weights are rounded to int8 per cha
 from __future__ import annotations
 
 import argparse
-import json
+import math
 import queue
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,8 @@ from torch.nn import functional
 
 import chain as chains
 from chain import Chain
-from disturb import cut, disturbed
+from crops import Crops, cut, read
+from disturb import disturbed
 
 FROZEN = 4
 BATCH = 48
@@ -130,44 +131,9 @@ def written(student: Student, chain: Chain) -> Chain:
     return Chain(tuple(layers), head.reshape(chain.head.shape), head_bias, mask, float(student.mask.bias.detach()))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """One folder of faces."""
-
-    bare: np.ndarray
-    worn: np.ndarray
-    target: np.ndarray
-    """(n, 128) the teacher's; zero where the photo is not to be used."""
-    found: np.ndarray
-    """(n, variants) False where the masked face was lost."""
-    person: np.ndarray
-    """(n,) number of the person where the folder has names, else -1."""
-    held: np.ndarray
-    """(n,) True for what is not trained on."""
-
-
-def part(folder: Path) -> Part:
-    """Read what render.py and teach.py wrote."""
-    bare, worn = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("bare", "worn"))
-    target = np.load(folder / "teacher.npy")
-    found = np.zeros(worn.shape[:2], bool)
-    names = np.full(len(bare), "", object)
-    for row in json.loads((folder / "index.json").read_text()):
-        found[row["at"]] = [kind != "lost" for kind in row["kinds"]]
-        names[row["at"]] = Path(row["name"]).parent.name
-    people = sorted(set(names) - {""})
-    person = np.array([people.index(n) if n and len(people) > 1 else -1 for n in names])
-    return Part(bare, worn, target, found, person, held(person))
-
-
-def held(person: np.ndarray) -> np.ndarray:
-    """Which photos are never trained on: every third person, or every third photo where nobody has a name."""
-    return np.where(person >= 0, person % 3 == 0, np.arange(len(person)) % 3 == 0)
-
-
-def samples(parts: list[Part], real: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
+def samples(parts: list[Crops], real: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
     """Batches without end: (b, 112, 112, 3) uint8, (b, 128) targets or zeros, (b,) whether a mask is worn."""
-    where = np.array([(i, n) for i, p in enumerate(parts) for n in np.nonzero(p.target.any(1) & ~p.held)[0]])
+    where = np.array([(i, n) for i, p in enumerate(parts) for n in np.nonzero(p.counts & ~p.held)[0]])
     while True:
         order = rng.permutation(len(where))
         count = BATCH - int(BATCH * REAL_SHARE) if len(real) else BATCH
@@ -179,12 +145,12 @@ def samples(parts: list[Part], real: np.ndarray, rng: np.random.Generator) -> It
             yield tuple(np.stack(kind) for kind in zip(*rows, strict=True))
 
 
-def sample(one: Part, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.float32]:
+def sample(one: Crops, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.float32]:
     """One face, masked or bare, as another camera and another moment would show it."""
     variants = np.nonzero(one.found[n])[0]
     masked = len(variants) > 0 and rng.random() < WORN_SHARE
     crop = one.worn[n, rng.choice(variants)] if masked else one.bare[n]
-    return disturbed(np.asarray(crop), rng, strong=bool(rng.random() < 0.6)), one.target[n], np.float32(masked)
+    return disturbed(np.asarray(crop), rng, strong=bool(rng.random() < 0.6)), one.teacher[n], np.float32(masked)
 
 
 def beside(batches: Iterator[tuple[np.ndarray, ...]]) -> Iterator[tuple[np.ndarray, ...]]:
@@ -206,7 +172,7 @@ def images(crops: np.ndarray) -> Tensor:
 
 
 def loss(student: Student, batch: tuple[np.ndarray, ...], others: Tensor) -> tuple[Tensor, np.ndarray]:
-    """The loss of a batch, and for the log: mean cosine to the teacher bare and masked, relational term, mask's loss."""
+    """The loss of a batch; and its mean cosine to the teacher bare and masked, relational term and mask's loss."""
     crops, targets, worn = batch
     target, masked = torch.from_numpy(targets), torch.from_numpy(worn)
     embedding, logit = student(images(crops))
@@ -224,11 +190,11 @@ def loss(student: Student, batch: tuple[np.ndarray, ...], others: Tensor) -> tup
 class Exam:
     """Held-back faces: people with names against their own other photos, and everybody else as impostors."""
 
-    def __init__(self, parts: list[Part], size: int = 500) -> None:
+    def __init__(self, parts: list[Crops], size: int = 500) -> None:
         rng = np.random.default_rng(1)
         bare, worn, who = [], [], []
         for i, one in enumerate(parts):
-            usable = np.nonzero(one.held & one.target.any(1) & one.found[:, 0])[0]
+            usable = np.nonzero(one.held & one.counts & one.found[:, 0])[0]
             for n in rng.permutation(usable)[:size]:
                 bare.append(cut(one.bare[n]))
                 worn.append(cut(one.worn[n, 0]))
@@ -271,7 +237,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true")
     wanted = parser.parse_args()
     torch.manual_seed(7)
-    parts = [part(folder) for folder in wanted.folders]
+    parts = [read(folder) for folder in wanted.folders]
     real = real_masks(wanted.worn)
     chain = chains.load(wanted.start)
     student = Student(chain)
@@ -279,12 +245,12 @@ def main() -> None:
     checkpoint = wanted.out.with_suffix(".pt")
     spent, shown = 0.0, 0
     if wanted.resume and checkpoint.exists():
-        state = torch.load(checkpoint)
+        state = torch.load(checkpoint, weights_only=False)
         student.load_state_dict(state["student"])
         optimizer.load_state_dict(state["optimizer"])
         spent, shown = state["spent"], state["shown"]
     exam = Exam(parts)
-    others = torch.from_numpy(np.concatenate([p.target[p.target.any(1) & ~p.held] for p in parts]))
+    others = torch.from_numpy(np.concatenate([p.teacher[p.counts & ~p.held] for p in parts]))
     print(f"{len(others)} photos to learn from, {len(exam.who)} in the exam; start: {exam(student)}", flush=True)
     begun, examined, log = time.monotonic() - spent, time.monotonic(), []
     for batch in beside(samples(parts, real, np.random.default_rng(7 + shown))):
@@ -293,7 +259,7 @@ def main() -> None:
             student.round()
         for group in optimizer.param_groups:
             warm = min(1.0, (shown + BATCH) / (100 * BATCH))
-            group["lr"] = wanted.rate * warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(passed, 1.0))))
+            group["lr"] = wanted.rate * warm * (0.02 + 0.49 * (1 + math.cos(math.pi * min(passed, 1.0))))
         total, seen = loss(student, batch, others)
         optimizer.zero_grad()
         total.backward()
@@ -303,7 +269,9 @@ def main() -> None:
         log.append(seen)
         if shown % (20 * BATCH) == 0:
             told = ", ".join(f"{v:.4f}" for v in np.nanmean(log, 0))
-            print(f"{passed * wanted.minutes:.1f} min, {shown} faces: bare, masked, relational, mask {told}", flush=True)
+            print(
+                f"{passed * wanted.minutes:.1f} min, {shown} faces: bare, masked, relational, mask {told}", flush=True
+            )
             log = []
         if passed >= 1 or time.monotonic() - examined > wanted.exam_every * 60:
             examined = time.monotonic()
@@ -319,8 +287,7 @@ def real_masks(folder: Path | None) -> np.ndarray:
     """Nine tenths of the really worn masks of `web`; none without a folder."""
     if folder is None:
         return np.zeros((0, 128, 128, 3), np.uint8)
-    at = [row["at"] for row in json.loads((folder / "index.json").read_text()) if row["at"] % 10]
-    return np.asarray(np.load(folder / "bare.npy", mmap_mode="r")[at])
+    return np.asarray([crop for n, crop in enumerate(read(folder).bare) if n % 10])
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def crop(faces: Faces, path: Path) -> Image:
 
 def embedding(faces: Faces, name: str) -> Embedding:
     """The embedding of one of tests/data's photos."""
-    return faces.embed(crop(faces, DATA / name))
+    return faces.recognise(crop(faces, DATA / name))[0]
 
 
 def spoken(faces: Faces, path: Path, scale: float) -> Picture:
@@ -170,7 +170,7 @@ def test_embeddings_are_unit_vectors_and_repeat(faces: Faces) -> None:
 
 
 def test_one_person_scores_above_every_two_people(faces: Faces) -> None:
-    who = [(path.parent.name, faces.embed(crop(faces, path))) for path in PEOPLE]
+    who = [(path.parent.name, faces.recognise(crop(faces, path))[0]) for path in PEOPLE]
     pairs = [(a == b, float(x @ y)) for i, (a, x) in enumerate(who) for b, y in who[i + 1 :]]
     limit = faces.calibration.threshold(1e-4, Cover.BARE).score
     assert min(score for same, score in pairs if same) > limit
@@ -180,17 +180,17 @@ def test_one_person_scores_above_every_two_people(faces: Faces) -> None:
 @pytest.mark.parametrize("path", PEOPLE, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_bare_face_is_told_from_one_with_a_drawn_mask(faces: Faces, path: Path) -> None:
     picture, face = portrait(faces, path)
-    assert faces.masked(crop(faces, path)) < 0.5
+    assert faces.recognise(crop(faces, path))[1] < 0.5
     for seed, kind in enumerate(("surgical", "cloth", "n95", "dark")):
         worn = Picture.from_rgb(masks.draw(picture.rgb(), face.landmarks, kind, np.random.default_rng(seed)))
         again = faces.refine(worn, faces.find(worn, thorough=True)[0])
         seen = worn.sample(align.face_matrix(again.landmarks), (align.SIDE, align.SIDE))
-        assert faces.masked(seen) >= 0.5, kind
+        assert faces.recognise(seen)[1] >= 0.5, kind
 
 
 def test_digests_are_those_of_the_files_that_ran(faces: Faces) -> None:
     files = {hashlib.sha256(path.read_bytes()).hexdigest() for path in MODELS.glob("*.tflite")}
-    assert set(faces.digests) == {"detector", "refiner", "embedder", "mask"}
+    assert set(faces.digests) == {"detector", "refiner", "embedder"}
     assert set(faces.digests.values()) <= files
     assert faces.embedder == faces.digests["embedder"]
 
@@ -231,7 +231,7 @@ def test_no_models_at_all_are_one_line(tmp_path: Path) -> None:
     assert "models.toml: no such file" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("role", ["detector", "refiner", "embedder", "mask"])
+@pytest.mark.parametrize("role", ["detector", "refiner", "embedder"])
 def test_a_missing_network_is_named(copied: Path, role: str, faces: Faces) -> None:
     path = next(p for p in copied.glob("*.tflite") if hashlib.sha256(p.read_bytes()).hexdigest() == faces.digests[role])
     path.unlink()
@@ -239,26 +239,26 @@ def test_a_missing_network_is_named(copied: Path, role: str, faces: Faces) -> No
 
 
 def test_a_network_with_one_other_byte_is_refused(copied: Path) -> None:
-    path = copied / "sface_f16.tflite"
+    path = copied / "face_int8.tflite"
     data = bytearray(path.read_bytes())
     data[-1000] ^= 1
     path.write_bytes(bytes(data))
-    assert "sface_f16.tflite: sha256 is" in refusal(copied)
+    assert "face_int8.tflite: sha256 is" in refusal(copied)
 
 
 def test_a_network_of_another_shape_is_refused(copied: Path) -> None:
     text = (copied / "models.toml").read_text()
-    (copied / "models.toml").write_text(text.replace("[1, 128]]", "[1, 256]]"))
-    assert "shapes are [[1, 112, 112, 3], [1, 128]], must be" in refusal(copied)
+    (copied / "models.toml").write_text(text.replace("[1, 128]", "[1, 256]"))
+    assert "shapes are [[1, 112, 112, 3], [1, 128], [1, 1]], must be" in refusal(copied)
 
 
 def test_a_file_that_is_no_network_is_refused(copied: Path) -> None:
-    path = copied / "mask_int8.tflite"
+    path = copied / "face_int8.tflite"
     old = hashlib.sha256(path.read_bytes()).hexdigest()
     path.write_bytes(b"no network at all")
     text = (copied / "models.toml").read_text()
     (copied / "models.toml").write_text(text.replace(old, hashlib.sha256(path.read_bytes()).hexdigest()))
-    assert "mask_int8.tflite: cannot run here" in refusal(copied)
+    assert "face_int8.tflite: cannot run here" in refusal(copied)
 
 
 @pytest.mark.parametrize(

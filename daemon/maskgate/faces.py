@@ -125,7 +125,6 @@ class Faces:
     anchors: Floats
     """(896, 2) middle of each of the refiner's anchors, in its pixels."""
     network: Net
-    classifier: Net
     min_score: float
     """Detections from here on are faces."""
     doubt: float
@@ -133,7 +132,7 @@ class Faces:
     runtime: str
     """The runtime, its version, and whether XNNPACK took the embedder, e.g. "ai-edge-litert 2.3.0 (XNNPACK)"."""
     digests: dict[str, str]
-    """sha256 by role: detector, refiner, embedder, mask."""
+    """sha256 by role: detector, refiner, embedder."""
     calibration: Calibration
 
     @property
@@ -214,14 +213,10 @@ class Faces:
         landmarks[:2] = (landmarks[:2] + seen) / 2
         return replace(face, landmarks=landmarks, eyes_apart=apart)
 
-    def embed(self, crop: Image) -> Embedding:
-        """Return the embedding of an aligned (112, 112, 3) face."""
-        vector = self.network.run(crop)[0]
-        return (vector / max(float(np.linalg.norm(vector)), 1e-9)).astype(np.float32)
-
-    def masked(self, crop: Image) -> float:
-        """Return the probability, 0 to 1, that the aligned (112, 112, 3) face wears a mask."""
-        return float(self.classifier.run(crop)[0].ravel()[0])
+    def recognise(self, crop: Image) -> tuple[Embedding, float]:
+        """Return the embedding of an aligned (112, 112, 3) face and the probability, 0 to 1, that it wears a mask."""
+        vector, masked = self.network.run(crop)
+        return (vector / max(float(np.linalg.norm(vector)), 1e-9)).astype(np.float32), float(masked[0])
 
 
 def load(models: Path, *, threads: int) -> Faces:
@@ -245,7 +240,6 @@ def load(models: Path, *, threads: int) -> Faces:
         refiner=nets["refiner"],
         anchors=_anchors(nets["refiner"].size[0]),
         network=nets["embedder"],
-        classifier=nets["mask"],
         min_score=min_score,
         doubt=doubt,
         runtime=f"{runtime} ({'XNNPACK' if nets['embedder'].on_xnnpack else 'no XNNPACK'})",
@@ -254,7 +248,7 @@ def load(models: Path, *, threads: int) -> Faces:
     )
 
 
-_ROLES = ("detector", "refiner", "embedder", "mask")
+_ROLES = ("detector", "refiner", "embedder")
 
 
 @contextmanager

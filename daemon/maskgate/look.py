@@ -84,10 +84,8 @@ def view(
         quality = align.judge(Picture.from_rgb(crop).luma(), face, picture.size, bounds)
     if not quality.usable and not anyway:
         return View(face, crop, quality)
-    with stages.time("mask"):
-        masked = faces.masked(crop)
     with stages.time("embed"):
-        probe = faces.embed(crop)
+        probe, masked = faces.recognise(crop)
     return View(face, crop, quality, masked, probe)
 
 

@@ -303,10 +303,8 @@ def _idle(desk: Desk, stop: threading.Event, wait_s: float) -> None:
 
 def warm_up(faces: Faces, camera: config.Camera) -> None:
     """Run every network once on nothing: the first inference is many times slower than the next."""
-    nothing = np.zeros((align.SIDE, align.SIDE, 3), np.uint8)
     faces.find(Picture.from_rgb(np.zeros((camera.lores[1], camera.lores[0], 3), np.uint8)))
-    faces.embed(nothing)
-    faces.masked(nothing)
+    faces.recognise(np.zeros((align.SIDE, align.SIDE, 3), np.uint8))
 
 
 def _say_what_the_odds_are(faces: Faces, roster: Roster, settings: config.Settings) -> None:

@@ -1,0 +1,158 @@
+"""Train the refiner: a face roughly laid out in, its five landmarks out, masked or not. Half an hour on one core.
+
+    PYTHONPATH=daemon:models python models/train_refiner.py EYES OUT.pt [--minutes 15]           (env of training)
+
+EYES is stage_eyes.py's. Each face is laid out wrongly by chance, by as much as the detector errs under a mask and more,
+and shown as another camera would; the network says where the landmarks of the bare photo lie, in units of UNIT pixels
+off the template. Every tenth photo is held back for the lines of
+validation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image as Pillow
+from torch import Tensor, nn
+from torch.nn import functional
+
+from disturb import degraded
+from maskgate import align
+
+SIDE = 96
+"""The network sees the template with a rim of RIM template pixels, at this many pixels."""
+RIM = 16.0
+UNIT = 8.0
+BATCH = 128
+WIDE_RIM = 32
+WEIGHTS = torch.tensor([1.0, 1.0, 0.3, 0.3, 0.3])
+
+
+def network() -> nn.Sequential:
+    """Five convolutions and two products, 9 million multiplications."""
+    widths = (3, 16, 32, 48, 64, 96)
+    layers: list[nn.Module] = []
+    for narrow, wide in pairwise(widths):
+        layers += [nn.Conv2d(narrow, wide, 3, 2, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(96 * 9, 128), nn.ReLU(), nn.Linear(128, 10))
+
+
+def wrong(rng: np.random.Generator) -> np.ndarray:
+    """(2, 3) map from a wide crop to the network's input, wrongly laid out."""
+    hard = rng.random() < 0.25
+    angle = np.radians(rng.normal(0, 9 if hard else 4))
+    scale = np.exp(rng.normal(0, 0.14 if hard else 0.06)) * SIDE / (align.SIDE + 2 * RIM)
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    middle = np.array([WIDE_RIM + align.SIDE / 2, WIDE_RIM + align.SIDE / 2 - 4]) + rng.normal(0, 7 if hard else 3, 2)
+    return np.column_stack([turn, np.full(2, SIDE / 2) - turn @ middle])
+
+
+def shown(crop: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(SIDE, SIDE, 3) the network's input, and (5, 2) where the landmarks lie, in UNITs off their places."""
+    matrix = wrong(rng)
+    inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
+    image = Pillow.fromarray(crop).transform(
+        (SIDE, SIDE), Pillow.Transform.AFFINE, _pillow(inverse), Pillow.Resampling.BILINEAR
+    )
+    at = points @ matrix[:, :2].T + matrix[:, 2]
+    if rng.random() < 0.5:
+        image = image.transpose(Pillow.Transpose.FLIP_LEFT_RIGHT)
+        at = np.column_stack([SIDE - 1 - at[:, 0], at[:, 1]])[[1, 0, 2, 4, 3]]
+    return degraded(image, rng), ((at - places()) / UNIT).astype(np.float32)
+
+
+def _pillow(inverse: np.ndarray) -> tuple[float, ...]:
+    """Pillow's coefficients, whose pixels have their middles at halves."""
+    moved = inverse.copy()
+    moved[:, 2] += 0.5 - inverse[:, :2].sum(1) * 0.5
+    return tuple(moved.ravel())
+
+
+def places() -> np.ndarray:
+    """(5, 2) where the template's landmarks lie in the network's input."""
+    scale = SIDE / (align.SIDE + 2 * RIM)
+    return (align.TEMPLATE.astype(np.float64) + RIM) * scale + (scale - 1) / 2
+
+
+def images(crops: np.ndarray) -> Tensor:
+    """(n, 3, SIDE, SIDE) as the network takes them."""
+    return (torch.from_numpy(crops).permute(0, 3, 1, 2).float() - 127.5) / 128
+
+
+def batches(wide: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Without end; two thirds masked."""
+    while True:
+        rows = [shown(wide[n, rng.integers(3)], points[n], rng) for n in rng.integers(len(wide), size=BATCH)]
+        crops, off = (np.stack(kind) for kind in zip(*rows, strict=True))
+        yield images(crops), torch.from_numpy(off)
+
+
+def loss(net: nn.Module, given: Tensor, wanted: Tensor) -> Tensor:
+    """Huber's, the eyes counting most."""
+    seen = net(given).view(-1, 5, 2)
+    each = functional.huber_loss(seen, wanted, reduction="none", delta=0.25).mean(2)
+    return (each * WEIGHTS).mean()
+
+
+@torch.no_grad()
+def validated(net: nn.Module, exam: list[tuple[Tensor, Tensor]]) -> str:
+    """Distance of the eyes from the truth in template pixels, masked and bare mixed: before and after."""
+    net.eval()
+    to_template = UNIT * (align.SIDE + 2 * RIM) / SIDE
+    before, after = [], []
+    for given, wanted in exam:
+        seen = net(given).view(-1, 5, 2)
+        before.append(wanted[:, :2].norm(dim=2).mean(1) * to_template)
+        after.append((seen - wanted)[:, :2].norm(dim=2).mean(1) * to_template)
+    net.train()
+    a, b = torch.cat(before), torch.cat(after)
+    tail = f"{a.quantile(0.95):.2f} -> {b.quantile(0.95):.2f}"
+    return f"eyes off {a.mean():.2f} -> {b.mean():.2f} px, 95th percentile {tail}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("eyes", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--threads", type=int, default=1)
+    wanted = parser.parse_args()
+    torch.set_num_threads(wanted.threads)
+    torch.manual_seed(3)
+    wide, points = np.load(wanted.eyes / "wide.npy", mmap_mode="r"), np.load(wanted.eyes / "points.npy")
+    held = np.arange(len(wide)) % 10 == 0
+    feed = batches(wide[~held], points[~held], np.random.default_rng(3))
+    tests = batches(wide[held], points[held], np.random.default_rng(4))
+    exam = [next(tests) for _ in range(6)]
+    net = network()
+    optimizer = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=0.02)
+    begun = shown_last = time.monotonic()
+    means: list[float] = []
+    while (passed := (time.monotonic() - begun) / 60 / wanted.minutes) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-3 * min(1.0, (len(means) + 1) / 100) * 0.5 * (1 + np.cos(np.pi * passed))
+        total = loss(net, *next(feed))
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        means.append(float(total.detach()))
+        if time.monotonic() - shown_last > 60:
+            shown_last = time.monotonic()
+            told = validated(net, exam)
+            print(
+                f"{passed * wanted.minutes:.1f} min, {len(means) * BATCH} faces: {np.mean(means[-100:]):.4f}; {told}",
+                flush=True,
+            )
+            torch.save(net.state_dict(), wanted.out)
+    torch.save(net.state_dict(), wanted.out)
+    print(validated(net, exam))
+
+
+if __name__ == "__main__":
+    main()
