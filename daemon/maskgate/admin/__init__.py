@@ -32,6 +32,7 @@ COMMANDS = {
     "lock": ("daemon", "Drive the relay inactive."),
     "inspect": ("instruments", "Say what the gate makes of photos."),
     "replay": ("instruments", "Say how visits on video would have ended."),
+    "evaluate": ("evaluating", "Measure recognition on your own photos."),
     "bench": ("bench", "Measure what the gate costs on this machine."),
 }
 """By name: the module here that holds it, and its line in --help. The everyday ones first."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
-from maskgate.admin.screen import json_line
+from maskgate.admin.screen import json_line, progress
 from maskgate.admin.session import Session, actor, load_faces
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _listed(path: Path) -> list[Wish]:
 
 def _enrol_all(office: Office, wishes: Sequence[Wish]) -> Iterator[Outcome]:
     """Enrol one person after another, with a progress bar where somebody watches."""
-    with _progress(sum(len(wish.photos) for wish in wishes)) as (advance, say):
+    with progress("enrolling", sum(len(wish.photos) for wish in wishes)) as (advance, say):
         for wish in wishes:
             outcome = _enrol_one(office, wish, advance)
             for line in outcome.rejected:
@@ -285,21 +285,6 @@ def _refuse_twin(office: Office, name: str, probe: Embedding, cover: Cover, *, o
             f"{of}: this face is enrolled as {match.subject!r} (score {match.score:.3f}, threshold {limit.score:.3f}); "
             f"nothing of {name!r} was enrolled, --force does it anyway"
         )
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[tuple[Callable[[], None], Callable[[str], None]]]:
-    """Give a function that moves the bar on and one that says a line above it; on stderr, a bar only on a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda: None, lambda text: click.echo(text, err=True)
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-    from rich.text import Text
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("enrolling", total=total)
-        yield lambda: bar.advance(task), lambda text: bar.console.print(Text(text), soft_wrap=True)
 
 
 # -- the gate's camera ---------------------------------------------------------------------------------------------

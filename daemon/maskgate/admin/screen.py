@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -31,6 +32,21 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         drawn.add_row(*(Text(cell(value)) for value in row))
     needed = Console(width=10_000).measure(drawn).maximum
     Console(file=sys.stdout, width=max(needed, 20), highlight=False).print(drawn)
+
+
+@contextmanager
+def progress(doing: str, total: int) -> Iterator[tuple[Callable[[], None], Callable[[str], None]]]:
+    """Give a function that moves the bar on and one that says a line above it; on stderr, a bar only on a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda: None, lambda text: click.echo(text, err=True)
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.text import Text
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(doing, total=total)
+        yield lambda: bar.advance(task), lambda text: bar.console.print(Text(text), soft_wrap=True)
 
 
 def cell(value: object) -> str:

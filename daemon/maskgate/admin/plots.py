@@ -1,0 +1,90 @@
+"""Draw measurements as SVG: lines and bars with axes, nothing else. Opens no file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+WIDTH, HEIGHT = 640, 420
+LEFT, TOP, RIGHT, BOTTOM = 60, 20, 20, 50
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
+"""Okabe and Ito's, which colour-blind readers tell apart."""
+
+
+def roc(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """Draw true match rate over false match rate, the latter on a logarithmic axis, a line for each name."""
+    points = [point for curve in curves.values() for point in curve]
+    lowest = math.floor(math.log10(min((far for far, _ in points), default=1e-2)))
+    bottom = math.floor(min((tar for _, tar in points), default=0.0) * 20) / 20
+    across = _scale(lowest, 0, LEFT, WIDTH - RIGHT)
+    up = _scale(bottom, 1, HEIGHT - BOTTOM, TOP)
+    drawn = [_x_axis([(across(n), f"1e{n}" if n else "1") for n in range(lowest, 1)], "false match rate")]
+    steps = [bottom + (1 - bottom) * n / 5 for n in range(6)]
+    drawn.append(_y_axis([(up(step), f"{step:.0%}" if bottom < 0.9 else f"{step:.1%}") for step in steps], "true"))
+    for number, curve in enumerate(curves.values()):
+        path = " ".join(f"{across(math.log10(far)):.1f},{up(tar):.1f}" for far, tar in curve)
+        drawn.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[number % 4]}" stroke-width="2"/>')
+    return _page(drawn, list(curves))
+
+
+def histograms(scores: Mapping[str, Any], marks: Mapping[str, float], *, bins: int = 60) -> str:
+    """Draw each name's share of scores by score, every one scaled to its own peak; `marks` are thresholds."""
+    import numpy as np
+
+    low, high = -0.4, 1.0
+    across, up = _scale(low, high, LEFT, WIDTH - RIGHT), _scale(0, 1, HEIGHT - BOTTOM, TOP)
+    ticks = [round(low + 0.2 * n, 1) for n in range(8)]
+    drawn = [_x_axis([(across(t), f"{t:.1f}") for t in ticks], "score (cosine); each curve to its own peak")]
+    for number, values in enumerate(scores.values()):
+        counts, edges = np.histogram(values, bins, (low, high))
+        heights = counts / max(counts.max(), 1)
+        middles = (edges[:-1] + edges[1:]) / 2
+        path = " ".join(f"{across(x):.1f},{up(h):.1f}" for x, h in zip(middles, heights, strict=True))
+        drawn.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[number % 4]}" stroke-width="2"/>')
+    for number, (name, at) in enumerate(marks.items()):
+        x = across(at)
+        drawn.append(f'<line x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{HEIGHT - BOTTOM}" class="mark"/>')
+        drawn.append(f'<text x="{x + 3:.1f}" y="{TOP + 12 + 14 * number}">{escape(name)}</text>')
+    return _page(drawn, list(scores))
+
+
+def _scale(low: float, high: float, start: float, end: float) -> Any:
+    """Return a function from values to pixels."""
+    return lambda value: start + (value - low) / (high - low) * (end - start)
+
+
+def _x_axis(ticks: Sequence[tuple[float, str]], name: str) -> str:
+    y = HEIGHT - BOTTOM
+    drawn = [f'<line x1="{LEFT}" y1="{y}" x2="{WIDTH - RIGHT}" y2="{y}"/>']
+    for x, word in ticks:
+        drawn.append(f'<line x1="{x:.1f}" y1="{y}" x2="{x:.1f}" y2="{TOP}" class="grid"/>')
+        drawn.append(f'<text x="{x:.1f}" y="{y + 16}" text-anchor="middle">{word}</text>')
+    drawn.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 12}" text-anchor="middle">{escape(name)}</text>')
+    return "".join(drawn)
+
+
+def _y_axis(ticks: Sequence[tuple[float, str]], name: str) -> str:
+    drawn = [f'<text x="8" y="{TOP - 6}">{escape(name)} match rate</text>']
+    for y, word in ticks:
+        drawn.append(f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" class="grid"/>')
+        drawn.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{word}</text>')
+    return "".join(drawn)
+
+
+def _page(drawn: Sequence[str], names: Sequence[str]) -> str:
+    """Put a legend beside what was drawn, in both colour schemes."""
+    last = HEIGHT - BOTTOM - 12
+    legend = "".join(
+        f'<text x="{WIDTH - RIGHT - 8}" y="{last - 16 * (len(names) - 1 - n)}" text-anchor="end" '
+        f'style="fill:{COLOURS[n % 4]}">{escape(name)}</text>'
+        for n, name in enumerate(names)
+    )
+    style = (
+        "svg{background:#fff}text{font:12px sans-serif;fill:#222}line{stroke:#222}.grid{stroke:#ddd}"
+        ".mark{stroke-dasharray:4 3}@media(prefers-color-scheme:dark){svg{background:#161616}text{fill:#eee}"
+        "line{stroke:#eee}.grid{stroke:#333}}"
+    )
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">'
+    return f"{head}<style>{style}</style>{''.join(drawn)}{legend}</svg>\n"
