@@ -36,7 +36,7 @@ from chain import Chain
 from crops import Crops, cut, read
 from disturb import disturbed
 
-FROZEN = 4
+FROZEN = 11
 BATCH = 48
 TEMPERATURE = 0.08
 RELATIONAL = 0.3
@@ -52,28 +52,31 @@ class Block(nn.Module):
 
     def __init__(self, layer: chains.Layer, *, learns: bool) -> None:
         super().__init__()
-        self.stride, self.depthwise, self.slope = layer.stride, layer.depthwise, float(layer.slopes[0])
+        self.stride, self.depthwise = layer.stride, layer.depthwise
         weights = torch.tensor(layer.weights)
         self.register_buffer("weights", weights)
         self.register_buffer("bias", torch.tensor(layer.bias))
+        self.register_buffer("slopes", torch.tensor(layer.slopes))
         self.register_buffer("size", weights.square().mean((1, 2, 3), keepdim=True).sqrt())
         self.learns, self.rounds = learns, False
         if learns:
             self.step = nn.Parameter(torch.zeros_like(weights))
             self.bias_step = nn.Parameter(torch.zeros(len(weights)))
+            self.slope_step = nn.Parameter(torch.zeros(len(weights)))
 
-    def now(self) -> tuple[Tensor, Tensor]:
-        """Weights and bias as they stand."""
+    def now(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights, bias and slopes as they stand."""
         if not self.learns:
-            return self.weights, self.bias
-        return self.weights + self.step * self.size, self.bias + self.bias_step * self.bias.abs().mean()
+            return self.weights, self.bias, self.slopes
+        bias = self.bias + self.bias_step * self.bias.abs().mean()
+        return self.weights + self.step * self.size, bias, (self.slopes + self.slope_step).clamp(-1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        weights, bias = self.now()
+        weights, bias, slopes = self.now()
         weights = rounded(weights) if self.rounds else weights
         groups = x.shape[1] if self.depthwise else 1
         y = functional.conv2d(x, weights, bias, self.stride, weights.shape[2] // 2, 1, groups)
-        return functional.leaky_relu(y, self.slope) if self.slope else functional.relu(y)
+        return functional.prelu(y, slopes)
 
 
 def rounded(weights: Tensor) -> Tensor:
@@ -124,8 +127,8 @@ def written(student: Student, chain: Chain) -> Chain:
     """The chain with the student's weights."""
     layers = []
     for layer, block in zip(chain.layers, student.blocks, strict=True):
-        weights, bias = (t.detach().numpy().copy() for t in block.now())
-        layers.append(replace(layer, weights=weights, bias=bias))
+        weights, bias, slopes = (t.detach().numpy().copy() for t in block.now())
+        layers.append(replace(layer, weights=weights, bias=bias, slopes=slopes))
     head, head_bias = (t.detach().numpy().copy() for t in student.now())
     mask = student.mask.weight.detach().numpy()[0].copy()
     return Chain(tuple(layers), head.reshape(chain.head.shape), head_bias, mask, float(student.mask.bias.detach()))

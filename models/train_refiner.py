@@ -116,6 +116,22 @@ def validated(net: nn.Module, exam: list[tuple[Tensor, Tensor]]) -> str:
     return f"eyes off {a.mean():.2f} -> {b.mean():.2f} px, 95th percentile {tail}"
 
 
+def folded(net: nn.Sequential) -> dict[str, np.ndarray]:
+    """Weights and biases by number, normalisations folded into the convolutions before them: for convert_refiner.py."""
+    arrays: dict[str, np.ndarray] = {}
+    for layer in net:
+        if isinstance(layer, nn.BatchNorm2d):
+            scale = layer.weight / (layer.running_var + layer.eps).sqrt()
+            number = len(arrays) // 2 - 1
+            arrays[f"{number}.weights"] = arrays[f"{number}.weights"] * scale.detach().numpy()[:, None, None, None]
+            arrays[f"{number}.bias"] = (layer.bias - layer.running_mean * scale).detach().numpy()
+        elif isinstance(layer, nn.Conv2d | nn.Linear):
+            number = len(arrays) // 2
+            arrays[f"{number}.weights"] = layer.weight.detach().numpy()
+            arrays[f"{number}.bias"] = np.zeros(0) if layer.bias is None else layer.bias.detach().numpy()
+    return arrays
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("eyes", type=Path)
@@ -151,6 +167,7 @@ def main() -> None:
             )
             torch.save(net.state_dict(), wanted.out)
     torch.save(net.state_dict(), wanted.out)
+    np.savez(wanted.out.with_suffix(".npz"), **folded(net))
     print(validated(net, exam))
 
 

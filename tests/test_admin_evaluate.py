@@ -68,7 +68,7 @@ def test_it_tells_all_it_measured_in_the_agreed_words(house: House, album: Path,
 
 
 def test_for_a_person_it_says_the_same_in_tables(house: House, album: Path) -> None:
-    said = house.run("evaluate", album).stdout
+    said = house.run("evaluate", album).out
     assert "8 photos of 2 people" in said
     assert "bare photo against masked probe: 6 own pairs, 6 of two people" in said
     assert max(len(line) for line in said.splitlines()) <= 80
