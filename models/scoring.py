@@ -4,14 +4,13 @@
     PYTHONPATH=daemon:models python models/scoring.py LFW_CROPS VIEWS COHORT models/face_int8.tflite
 
 LFW_CROPS is drawn by masks_test.py: probes wear other masks than the templates' views. COHORT is a training folder. One
-one probe image each; people with two photos or more are mated, ten galleries of 100 and 1,000 people are drawn, all
-else is a stranger. Rows are compared on one set: a difference of a point is noise, and the best of them is no result.
+probe image each; people with two photos or more are mated, ten galleries of 100 and 1,000 people are drawn, all else
+are strangers. Rows are compared on one set: a difference of a point is noise, and the best of them is no result.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +56,10 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     parser.add_argument("--cache", type=Path, default=Path("/tmp/maskgate-embeddings"))
     wanted = parser.parse_args()
-    see: Callable[[Vectors], Vectors] = lambda crops: embedded(wanted.model, crops, wanted.cache)[0]
+
+    def see(crops: Vectors) -> Vectors:
+        return embedded(wanted.model, crops, wanted.cache)[0]
+
     lfw, views, strangers = read(wanted.lfw), read(wanted.views), read(wanted.cohort)
     place = {name: i for i, name in enumerate(views.names)}
     at = np.array([i for i, name in enumerate(lfw.names) if lfw.found[i, 0] and views.found[place[name]].all()])

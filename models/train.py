@@ -1,15 +1,15 @@
-"""Teach the network to embed a masked face where SFace puts the same photo *bare*, and to say whether a mask is worn.
+"""Teach the network to embed a masked face where SFace puts the same photo *bare*.
 
-    python models/train.py START.npz OUT.npz FOLDER... [--worn FOLDER] [--minutes 90] [--resume]   (env of training)
+    python models/train.py START.npz OUT.npz FOLDER... [--minutes 50] [--resume]   (env of training)
 
-START.npz is activations.py's: SFace with one slope per layer. FOLDERs are render.py's with a `teacher.npy` of
+START.npz is SFace's chain (`convert_sface.py --chain`), slopes and all. FOLDERs are render.py's with a `teacher.npy` of
 teach.py. A third of the photos, and every third person of those with names, are held back: for the lines of
 validation printed on the way, and for calibrate.py afterwards. The first FROZEN layers keep their weights: they cost
 most of the backward pass.
 
 Loss: 1 - cosine to the teacher's embedding of the bare photo; RELATIONAL times a relational term, that the face be as
 near to each of the training photos as the teacher has it (Kullback-Leibler of softmaxes at TEMPERATURE, after Park et
-al. 2019 and Tejankar et al. 2021); and the mask's cross-entropy, which changes nothing but the mask's own weights.
+al. 2019 and Tejankar et al. 2021).
 Every weight is its start plus a step in units of its channel's size, because the folded convolutions are of very
 different sizes. In the last part of the run weights are rounded to int8 per channel as the converter will
 (quantization-aware training, Jacob et al. 2018, weights alone).
@@ -41,8 +41,7 @@ BATCH = 48
 TEMPERATURE = 0.08
 RELATIONAL = 0.3
 WORN_SHARE = 0.6
-REAL_SHARE = 0.05
-"""Of a batch: drawn masks; really worn ones, which have no bare twin and teach the mask's output alone."""
+"""Of a batch: faces with a drawn mask."""
 ROUNDED_FROM = 0.6
 """Share of the run after which weights are rounded."""
 
@@ -98,10 +97,6 @@ class Student(nn.Module):
         self.register_buffer("size", head.square().mean(1, keepdim=True).sqrt())
         self.step = nn.Parameter(torch.zeros_like(head))
         self.bias_step = nn.Parameter(torch.zeros(len(head)))
-        self.mask = nn.Linear(chain.mask.size, 1)
-        with torch.no_grad():
-            self.mask.weight.copy_(torch.tensor(chain.mask)[None])
-            self.mask.bias.fill_(chain.mask_bias)
         self.rounds = False
 
     def round(self) -> None:
@@ -114,13 +109,13 @@ class Student(nn.Module):
         """Weights and bias of the embedding as they stand."""
         return self.head + self.step * self.size, self.head_bias + self.bias_step * self.head_bias.abs().mean()
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, images: Tensor) -> Tensor:
         with torch.no_grad():
             x = self.blocks[:FROZEN](images)
         x = self.blocks[FROZEN:](x)
         weights, bias = self.now()
         embedding = functional.linear(x.flatten(1), rounded(weights) if self.rounds else weights, bias)
-        return functional.normalize(embedding), self.mask(x.detach().mean((2, 3))).squeeze(1)
+        return functional.normalize(embedding)
 
 
 def written(student: Student, chain: Chain) -> Chain:
@@ -130,30 +125,25 @@ def written(student: Student, chain: Chain) -> Chain:
         weights, bias, slopes = (t.detach().numpy().copy() for t in block.now())
         layers.append(replace(layer, weights=weights, bias=bias, slopes=slopes))
     head, head_bias = (t.detach().numpy().copy() for t in student.now())
-    mask = student.mask.weight.detach().numpy()[0].copy()
-    return Chain(tuple(layers), head.reshape(chain.head.shape), head_bias, mask, float(student.mask.bias.detach()))
+    return Chain(tuple(layers), head.reshape(chain.head.shape), head_bias, None)
 
 
-def samples(parts: list[Crops], real: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
-    """Batches without end: (b, 112, 112, 3) uint8, (b, 128) targets or zeros, (b,) whether a mask is worn."""
+def samples(parts: list[Crops], rng: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
+    """Batches without end: (b, 112, 112, 3) uint8, (b, 128) targets, (b,) whether a mask is worn."""
     where = np.array([(i, n) for i, p in enumerate(parts) for n in np.nonzero(p.counts & ~p.held)[0]])
     while True:
         order = rng.permutation(len(where))
-        count = BATCH - int(BATCH * REAL_SHARE) if len(real) else BATCH
-        for start in range(0, len(order) - count + 1, count):
-            rows = [sample(parts[i], n, rng) for i, n in where[order[start : start + count]]]
-            for _ in range(BATCH - count):
-                crop = disturbed(real[rng.integers(len(real))], rng, strong=bool(rng.random() < 0.5))
-                rows.append((crop, np.zeros(128, np.float32), np.float32(1)))
+        for start in range(0, len(order) - BATCH + 1, BATCH):
+            rows = [sample(parts[i], n, rng) for i, n in where[order[start : start + BATCH]]]
             yield tuple(np.stack(kind) for kind in zip(*rows, strict=True))
 
 
-def sample(one: Crops, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.float32]:
+def sample(one: Crops, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.bool_]:
     """One face, masked or bare, as another camera and another moment would show it."""
     variants = np.nonzero(one.found[n])[0]
     masked = len(variants) > 0 and rng.random() < WORN_SHARE
     crop = one.worn[n, rng.choice(variants)] if masked else one.bare[n]
-    return disturbed(np.asarray(crop), rng, strong=bool(rng.random() < 0.6)), one.teacher[n], np.float32(masked)
+    return disturbed(np.asarray(crop), rng, strong=bool(rng.random() < 0.6)), one.teacher[n], np.bool_(masked)
 
 
 def beside(batches: Iterator[tuple[np.ndarray, ...]]) -> Iterator[tuple[np.ndarray, ...]]:
@@ -175,19 +165,16 @@ def images(crops: np.ndarray) -> Tensor:
 
 
 def loss(student: Student, batch: tuple[np.ndarray, ...], others: Tensor) -> tuple[Tensor, np.ndarray]:
-    """The loss of a batch; and its mean cosine to the teacher bare and masked, relational term and mask's loss."""
+    """The loss of a batch; and its mean cosine to the teacher bare and masked, and its relational term."""
     crops, targets, worn = batch
     target, masked = torch.from_numpy(targets), torch.from_numpy(worn)
-    embedding, logit = student(images(crops))
-    known = target.square().sum(1) > 0.5
-    cosine = (embedding * target).sum(1)[known]
-    wanted = functional.softmax(target[known] @ others.T / TEMPERATURE, 1)
-    seen = functional.log_softmax(embedding[known] @ others.T / TEMPERATURE, 1)
+    embedding = student(images(crops))
+    cosine = (embedding * target).sum(1)
+    wanted = functional.softmax(target @ others.T / TEMPERATURE, 1)
+    seen = functional.log_softmax(embedding @ others.T / TEMPERATURE, 1)
     far = functional.kl_div(seen, wanted, reduction="batchmean")
-    told = functional.binary_cross_entropy_with_logits(logit, masked)
-    at = masked[known] > 0.5
-    log = [float(t.detach()) for t in (cosine[~at].mean(), cosine[at].mean(), far, told)]
-    return (1 - cosine).mean() + RELATIONAL * far + told, np.array(log)
+    log = [float(t.detach()) for t in (cosine[~masked].mean(), cosine[masked].mean(), far)]
+    return (1 - cosine).mean() + RELATIONAL * far, np.array(log)
 
 
 class Exam:
@@ -213,19 +200,17 @@ class Exam:
         apart = self.who[:, None] != self.who[None]
         other = ~apart & ~np.eye(len(self.who), dtype=bool)
         line = []
-        for name, left, right in (("bare", bare[0], bare[0]), ("masked", bare[0], worn[0]), ("both", worn[0], worn[0])):
+        for name, left, right in (("bare", bare, bare), ("masked", bare, worn), ("both", worn, worn)):
             scores = left @ right.T
             impostor, genuine = np.sort(scores[apart]), scores[other]
             rates = [(genuine >= impostor[-max(int(len(impostor) * far), 1)]).mean() for far in (1e-3, 1e-4)]
             line.append(f"{name} {' '.join(f'{r * 100:.2f}' for r in rates)}")
-        told = (((bare[1] < 0).mean() + (worn[1] >= 0).mean()) / 2) * 100
-        twins = (bare[0] * worn[0]).sum(1).mean()
-        return f"TAR at 1e-3, 1e-4: {'; '.join(line)}; mask told {told:.2f} %; masked to bare twin {twins:.4f}"
+        twins = (bare * worn).sum(1).mean()
+        return f"TAR at 1e-3, 1e-4: {'; '.join(line)}; masked to bare twin {twins:.4f}"
 
     @staticmethod
-    def _seen(student: Student, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        out = [student(images(crops[i : i + BATCH])) for i in range(0, len(crops), BATCH)]
-        return torch.cat([o[0] for o in out]).numpy(), torch.cat([o[1] for o in out]).numpy()
+    def _seen(student: Student, crops: np.ndarray) -> np.ndarray:
+        return torch.cat([student(images(crops[i : i + BATCH])) for i in range(0, len(crops), BATCH)]).numpy()
 
 
 def main() -> None:
@@ -233,15 +218,13 @@ def main() -> None:
     parser.add_argument("start", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--worn", type=Path, help="render.py's folder of really worn masks")
-    parser.add_argument("--minutes", type=float, default=90)
-    parser.add_argument("--rate", type=float, default=1.5e-3, help="of a step relative to a channel's size")
+    parser.add_argument("--minutes", type=float, default=50)
+    parser.add_argument("--rate", type=float, default=6e-4, help="of a step relative to a channel's size")
     parser.add_argument("--exam-every", type=float, default=10, help="minutes")
     parser.add_argument("--resume", action="store_true")
     wanted = parser.parse_args()
     torch.manual_seed(7)
     parts = [read(folder) for folder in wanted.folders]
-    real = real_masks(wanted.worn)
     chain = chains.load(wanted.start)
     student = Student(chain)
     optimizer = torch.optim.AdamW(student.parameters(), wanted.rate, betas=(0.9, 0.99), weight_decay=0.0)
@@ -256,7 +239,7 @@ def main() -> None:
     others = torch.from_numpy(np.concatenate([p.teacher[p.counts & ~p.held] for p in parts]))
     print(f"{len(others)} photos to learn from, {len(exam.who)} in the exam; start: {exam(student)}", flush=True)
     begun, examined, log = time.monotonic() - spent, time.monotonic(), []
-    for batch in beside(samples(parts, real, np.random.default_rng(7 + shown))):
+    for batch in beside(samples(parts, np.random.default_rng(7 + shown))):
         passed = (time.monotonic() - begun) / 60 / wanted.minutes
         if passed >= ROUNDED_FROM and not student.rounds:
             student.round()
@@ -272,9 +255,7 @@ def main() -> None:
         log.append(seen)
         if shown % (20 * BATCH) == 0:
             told = ", ".join(f"{v:.4f}" for v in np.nanmean(log, 0))
-            print(
-                f"{passed * wanted.minutes:.1f} min, {shown} faces: bare, masked, relational, mask {told}", flush=True
-            )
+            print(f"{passed * wanted.minutes:.1f} min, {shown} faces: bare, masked, relational {told}", flush=True)
             log = []
         if passed >= 1 or time.monotonic() - examined > wanted.exam_every * 60:
             examined = time.monotonic()
@@ -284,13 +265,6 @@ def main() -> None:
             print(f"{passed * wanted.minutes:.1f} min: {exam(student)}", flush=True)
         if passed >= 1:
             break
-
-
-def real_masks(folder: Path | None) -> np.ndarray:
-    """Nine tenths of the really worn masks of `web`; none without a folder."""
-    if folder is None:
-        return np.zeros((0, 128, 128, 3), np.uint8)
-    return np.asarray([crop for n, crop in enumerate(read(folder).bare) if n % 10])
 
 
 if __name__ == "__main__":

@@ -119,9 +119,9 @@ def _pose(landmarks: Points) -> tuple[float, float]:
 
 
 def _eyes_visible(light: NDArray[np.float32], contrast: float, apart: float) -> float:
-    """Return 0 to 1: eyes are the most detailed part of a face, and two detectors agree where they are.
+    """Return 0 to 1: eyes are the most detailed part of a face, and detector and refiner agree where they are.
 
-    Dark glasses and a brim's shadow leave an even patch; hair or a hand makes the detectors disagree.
+    Dark glasses and a brim's shadow leave an even patch; hair or a hand makes the two disagree.
     """
     detail = min(float(light[44:60, x - 12 : x + 12].std()) for x in (38, 74)) / max(contrast, 1.0)
     agreement = np.clip(1 - (apart - 0.15) / 0.25, 0, 1)

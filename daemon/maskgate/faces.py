@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from maskgate import align
 from maskgate.calibrate import Calibration, Curve
 from maskgate.pixels import Picture
 from maskgate.values import Cover, Embedding, Face, Image, Matrix, ModelError, Points
@@ -43,8 +44,10 @@ DOUBTS_PER_FRAME = 2
 """Doubtful detections that a frame of video gets a closer look at, the best first: each costs milliseconds."""
 MOST_FACES = 40
 """Detections that a thorough look settles, the best first."""
-LOOK_SIDE = 2.0
-"""Side of the square that the second detector looks at, in box heights."""
+REFINER_RIM = 16.0
+"""What the refiner sees around the template, template pixels."""
+REFINER_UNIT = 8.0
+"""What its offsets are counted in, pixels of its input."""
 
 
 class Net:
@@ -122,8 +125,6 @@ class Faces:
     thorough: Callable[[], Net]
     """The detector once more, for pictures of changing size."""
     refiner: Net
-    anchors: Floats
-    """(896, 2) middle of each of the refiner's anchors, in its pixels."""
     network: Net
     min_score: float
     """Detections from here on are faces."""
@@ -196,21 +197,19 @@ class Faces:
         return max(same, key=lambda other: other.score, default=None)
 
     def refine(self, picture: Picture, face: Face) -> Face:
-        """Return `face` with its eyes at the mean of two detectors' and `eyes_apart` set; unchanged if one misses."""
+        """Return `face` with its five landmarks where they lie under a mask too, and `eyes_apart` set.
+
+        The detector's are guesses under a mask. The refiner sees the face laid out by them, and sets them right as long
+        as they are off by less than about three tenths of the eyes' distance.
+        """
         side = self.refiner.size[0]
-        scale = side / (LOOK_SIDE * max(face.height, 1.0))
-        shift_x, shift_y = ((side - 1) / 2 - middle * scale for middle in face.centre)
-        image = picture.sample(np.array([[scale, 0, shift_x], [0, scale, shift_y]]), (side, side))
-        eyes = _blazeface_eyes(self.refiner.run(image.astype(np.float32) / 127.5 - 1), self.anchors)
-        if eyes is None:
-            return face
-        seen = (eyes - (shift_x, shift_y)) / scale
+        places = _places(side)
+        there = align.similarity(face.landmarks, places, align.WEIGHTS)
+        offsets = self.refiner.run(picture.sample(there, (side, side)))[0].reshape(5, 2) * REFINER_UNIT
+        back = np.linalg.inv(np.vstack([there, (0, 0, 1)]))[:2]
+        landmarks = ((places + offsets) @ back[:, :2].T + back[:, 2]).astype(np.float32)
         span = max(float(np.hypot(*(face.landmarks[1] - face.landmarks[0]))), 1e-6)
-        apart = float(np.hypot(*(seen - face.landmarks[:2]).T).mean()) / span
-        if apart > 0.5:
-            return replace(face, eyes_apart=apart)
-        landmarks = face.landmarks.copy()
-        landmarks[:2] = (landmarks[:2] + seen) / 2
+        apart = float(np.hypot(*(landmarks[:2] - face.landmarks[:2]).T).mean()) / span
         return replace(face, landmarks=landmarks, eyes_apart=apart)
 
     def recognise(self, crop: Image) -> tuple[Embedding, float]:
@@ -238,7 +237,6 @@ def load(models: Path, *, threads: int) -> Faces:
         detector=nets["detector"],
         thorough=thorough,
         refiner=nets["refiner"],
-        anchors=_anchors(nets["refiner"].size[0]),
         network=nets["embedder"],
         min_score=min_score,
         doubt=doubt,
@@ -382,31 +380,8 @@ def _largest_first(faces: list[Face]) -> list[Face]:
     return sorted(faces, key=lambda face: -face.area)
 
 
-def _anchors(side: int) -> Floats:
-    """BlazeFace short range's anchor middles in pixels: two per cell of 8 pixels, then six per cell of 16."""
-    grids = []
-    for stride, each in ((8, 2), (16, 6)):
-        middles = np.arange(side // stride) * stride + stride / 2
-        x, y = np.meshgrid(middles, middles)
-        grids.append(np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), each, axis=0))
-    return np.array(np.concatenate(grids), np.float32)
-
-
-def _blazeface_eyes(outputs: list[Floats], anchors: Floats) -> Points | None:
-    """Return BlazeFace's two eyes (2, 2), image-left first, in its pixels; None when it sees no face.
-
-    As MediaPipe does, the boxes that overlap the best are averaged by their scores.
-    """
-    boxes, logits = outputs if outputs[0].shape[-1] == 16 else outputs[::-1]
-    scores = 1 / (1 + np.exp(-np.clip(logits[:, 0], -80, 80)))
-    # The crop is centred on the face that is meant: a neighbour's face does not count.
-    middle = boxes[:, :2] + anchors
-    centred = np.abs(middle - anchors.max() / 2).max(axis=1) < anchors.max() / 4
-    good = np.nonzero((scores > 0.5) & centred)[0]
-    if good.size == 0:
-        return None
-    # Pixels are counted from their middles here, from their corners there.
-    points = boxes[good, 4:8].reshape(-1, 2, 2) + anchors[good, None] - 0.5
-    weights = scores[good, None, None]
-    mean = (points * weights).sum(axis=0) / weights.sum()
-    return np.array(mean, np.float32)
+def _places(side: int) -> Points:
+    """(5, 2) where the template's landmarks lie in the refiner's input of `side` pixels."""
+    scale = side / (align.SIDE + 2 * REFINER_RIM)
+    # Pixel middles: what lies at 0 of the template lies at (scale - 1) / 2 of its enlargement.
+    return ((align.TEMPLATE + REFINER_RIM) * scale + (scale - 1) / 2).astype(np.float32)

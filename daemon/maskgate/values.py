@@ -82,7 +82,7 @@ class Face:
     score: float
     """The detector's confidence, 0 to 1."""
     eyes_apart: float = 0.0
-    """How far two detectors disagree on the eyes, as a share of the distance between the eyes; 0 when one looked."""
+    """How far detector and refiner disagree on the eyes, in eye distances; 0 when the detector alone looked."""
 
     @property
     def height(self) -> float:
