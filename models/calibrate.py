@@ -1,8 +1,8 @@
 """Measure the embedder's impostor and genuine scores and write them into models.toml, where thresholds come from.
 
-    PYTHONPATH=daemon python models/render.py OUT/tight FACES/tight         (crops, portraits and aligned112 alike)
+    PYTHONPATH=daemon python models/prepare.py OUT/tight FACES/tight         (crops, portraits and aligned112 alike)
     python models/teach.py SFACE.tflite OUT/tight ...
-    PYTHONPATH=daemon python models/render.py OUT/lfw LFW/images --variants 1 --renderer masks_test
+    PYTHONPATH=daemon python models/prepare.py OUT/lfw LFW/images --variants 1 --renderer masks_test
     PYTHONPATH=daemon python models/calibrate.py OUT/tight OUT/crops --lfw OUT/lfw --pairs LFW/pairs.txt [--sheet DIR]
 
 Impostors: every two photos of different people that train.py held back, bare against bare and bare against masked (mask
@@ -199,7 +199,7 @@ def beyond(counts: NDArray[np.int_], score: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("faces", type=Path, nargs="+", help="folders of render.py")
+    parser.add_argument("faces", type=Path, nargs="+", help="folders of prepare.py")
     parser.add_argument("--lfw", type=Path, required=True)
     parser.add_argument("--pairs", type=Path, required=True)
     parser.add_argument("--models", type=Path, default=HERE)

@@ -1,4 +1,4 @@
-"""Read the aligned faces that render.py wrote, with the teacher's vectors where teach.py has been. Numpy alone."""
+"""Read the aligned faces that prepare.py wrote, with the teacher's vectors where teach.py has been. Numpy alone."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Measure embedders as shipped: verification, search and mask-or-bare, with intervals, from one command.
 
-    PYTHONPATH=daemon python models/render.py LFW_CROPS LFW/images --variants 1 --renderer masks_test
-    PYTHONPATH=daemon python models/render.py WEB MASKED/web --variants 1         (STAFF from MASKED/staff alike)
+    PYTHONPATH=daemon python models/prepare.py LFW_CROPS LFW/images --variants 1 --renderer masks_test
+    PYTHONPATH=daemon python models/prepare.py WEB MASKED/web --variants 1         (STAFF from MASKED/staff alike)
     python models/evaluate.py LFW_CROPS LFW/pairs.txt WEB STAFF models/face_int8.tflite [SFACE.tflite ...]
 
 Every row but the last ones is about LFW: the 3,000 genuine official pairs, and as impostors *all* pairs of photos of
@@ -161,7 +161,7 @@ def search(
 
 
 def really_worn(folder: Path) -> list[dict]:
-    """The photos of a folder of render.py's in which a face was found."""
+    """The photos of a folder of prepare.py's in which a face was found."""
     return list(json.loads((folder / "index.json").read_text()))
 
 

@@ -2,7 +2,7 @@
 
     python models/groups.py TIGHT models/face_int8.tflite [--rate 1e-3]
 
-TIGHT is render.py's and teach.py's folder of photos named <n>_<age>_<gender>_<origin>.jpg; the labels are the set's.
+TIGHT is prepare.py's and teach.py's folder of photos named <n>_<age>_<gender>_<origin>.jpg; the labels are the set's.
 The threshold is the score that a share `rate` of all pairs of two people reaches, bare with bare; each group's rate is
 of pairs within the group, which is the harder case and the one that matters to it. Pairs whose teacher's score is above
 calibrate.SAME are taken for one person and left out. Intervals: 95 %, 200 bootstrap draws over people.

@@ -41,7 +41,3 @@ class Net:
     def embedding(self, image: np.ndarray) -> np.ndarray:
         """The embedding alone."""
         return self.seen(image)[0]
-
-    def masked(self, image: np.ndarray) -> float:
-        """The probability of a mask, of a network with that one output."""
-        return float(self(image)[0].ravel()[0])

@@ -1,8 +1,9 @@
 """Turn the trained network into `face_int8.tflite`: equalise exactly, fit ranges, then TensorFlow's full int8.
 
-    python models/quantize.py CHAIN.npz CROPS.npy [--out FILE] [--float FILE]                     (env of conversion)
+    python models/quantize.py CHAIN.npz FOLDER... [--out FILE] [--float FILE]                      (env of conversion)
 
-CROPS.npy: (n, 112, 112, 3) uint8 aligned faces, bare and masked, to measure activation ranges on; none of a test set.
+FOLDERs are prepare.py's: activation ranges are measured on some of their faces that train.py learnt from, half of them
+masked; none of a test set.
 Input (1, 112, 112, 3) int8 = RGB less 128; outputs (1, 128) int8 embedding, not normalised, and (1, 1) int8 probability
 of a mask. PReLU with a slope per channel is written as a x + relu((1 - a) x), which is the same for slopes up to 1 and
 which int8 XNNPACK takes whole; x + relu((a - 1) x) is a multiplication less, but a difference of large numbers.
@@ -26,6 +27,7 @@ from tensorflow.lite.tools import flatbuffer_utils
 
 import chain as chains
 from chain import Chain, Layer
+from crops import cut, read
 
 layers = tf.keras.layers
 
@@ -191,16 +193,23 @@ def fitting(values: np.ndarray, then: Callable[[np.ndarray], np.ndarray] = lambd
     return best
 
 
+def faces(folders: list[Path], wanted: int) -> np.ndarray:
+    """(wanted, 112, 112, 3): faces that were learnt from, every other one masked."""
+    parts = [read(folder) for folder in folders]
+    usable = [(i, n) for i, one in enumerate(parts) for n in np.nonzero(one.counts & ~one.held & one.found[:, 0])[0]]
+    picked = np.random.default_rng(0).permutation(usable)[:wanted]
+    return np.stack([cut(parts[i].worn[n, 0] if k % 2 else parts[i].bare[n]) for k, (i, n) in enumerate(picked)])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("chain", type=Path)
-    parser.add_argument("crops", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "face_int8.tflite")
     parser.add_argument("--float", type=Path, help="also write the same network in float32 here")
     parser.add_argument("--calibrate", type=int, default=100, help="crops to measure ranges on")
     wanted = parser.parse_args()
-    chain, crops = chains.load(wanted.chain), np.load(wanted.crops)
-    crops = crops[np.random.default_rng(0).permutation(len(crops))[: wanted.calibrate]]
+    chain, crops = chains.load(wanted.chain), faces(wanted.folders, wanted.calibrate)
     even = chains.equalised(chain, balanced(chain, reaches(chain, crops)))
     if wanted.float:
         wanted.float.write_bytes(flat_float(rebuilt(even)))

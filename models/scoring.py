@@ -1,6 +1,6 @@
 """Compare what to enrol and how to score, on LFW: one photo or several, drawn-mask views, a cohort's normalisation.
 
-    PYTHONPATH=daemon:models python models/render.py VIEWS LFW/images --variants 2       (masks.py draws the views)
+    PYTHONPATH=daemon:models python models/prepare.py VIEWS LFW/images --variants 2       (masks.py draws the views)
     PYTHONPATH=daemon:models python models/scoring.py LFW_CROPS VIEWS COHORT models/face_int8.tflite
 
 LFW_CROPS is drawn by masks_test.py: probes wear other masks than the templates' views. COHORT is a training folder. One

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 import masks
-import render
+import prepare
 from maskgate import align
 from maskgate.pixels import Picture, load_photo
 from maskgate.values import Image, MaskgateError, Points
@@ -36,13 +36,13 @@ _others: list[Path] = []
 
 
 def filled(photo: Picture, side: float, rng: np.random.Generator) -> Picture:
-    """The photo staged as render.py does, on a piece of another photo instead of on black."""
-    staged = render.stage(photo, side).rgb().copy()
+    """The photo staged as prepare.py does, on a piece of another photo instead of on black."""
+    staged = prepare.stage(photo, side).rgb().copy()
     width, height = (round(length * side / max(photo.size)) for length in photo.size)
-    left, top = (render.FRAME - width) // 2 + 1, (render.FRAME - height) // 2 + 1
+    left, top = (prepare.FRAME - width) // 2 + 1, (prepare.FRAME - height) // 2 + 1
     other = Pillow.open(_others[rng.integers(len(_others))]).convert("RGB")
     x, y = (int(rng.integers(max(length // 2, 1))) for length in other.size)
-    piece = other.crop((x, y, x + other.width // 2, y + other.height // 2)).resize((render.FRAME, render.FRAME))
+    piece = other.crop((x, y, x + other.width // 2, y + other.height // 2)).resize((prepare.FRAME, prepare.FRAME))
     scene = np.asarray(piece).copy()
     cut_left, cut_top, cut_right, cut_bottom = (int(side * n) for n in rng.uniform(0.01, TRIMMED, 4))
     inside = np.s_[top + cut_top : top + height - cut_bottom, left + cut_left : left + width - cut_right]
@@ -61,15 +61,15 @@ def staged(job: tuple[int, Path]) -> tuple[Image, Points] | None:
     """One photo's rows, in a worker process."""
     number, path = job
     rng = np.random.default_rng(number)
-    faces = render.faces()
+    faces = prepare.faces()
     try:
         photo = load_photo(path)
     except MaskgateError:
         return None
-    points = render.landmarks(faces, render.stage(photo, render.NEAR))
+    points = prepare.landmarks(faces, prepare.stage(photo, prepare.NEAR))
     if points is None:
         return None
-    scene = filled(photo, render.NEAR, rng)
+    scene = filled(photo, prepare.NEAR, rng)
     bare, there = wide(scene, points)
     kinds = rng.permutation(masks.KINDS)[:WORN]
     worn = [wide(Picture.from_rgb(masks.draw(scene.rgb(), points, str(kind), rng)), points)[0] for kind in kinds]
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=7000)
     parser.add_argument("--jobs", type=int, default=2)
     wanted = parser.parse_args()
-    paths = render.photos(wanted.folders)
+    paths = prepare.photos(wanted.folders)
     rng = np.random.default_rng(0)
     paths = [paths[i] for i in rng.permutation(len(paths))[: wanted.limit]]
     _others.extend(paths)

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from tqdm import tqdm
 
 import chain as chains
 from chain import Chain
@@ -66,7 +67,7 @@ def tests(folder: Path, one: Crops) -> dict[str, Labelled]:
 def maps(chain: Chain, crops: list[np.ndarray]) -> Tensor:
     """(n, 512, 14, 14) float16 of layer MASK_AT."""
     found = []
-    for start in range(0, len(crops), 64):
+    for start in tqdm(range(0, len(crops), 64), mininterval=10):
         x = images(np.stack(crops[start : start + 64]))
         for layer in chain.layers[: chains.MASK_AT + 1]:
             weights, bias, slopes = (torch.from_numpy(a) for a in (layer.weights, layer.bias, layer.slopes))
@@ -74,8 +75,6 @@ def maps(chain: Chain, crops: list[np.ndarray]) -> Tensor:
             x = functional.conv2d(x, weights, bias, layer.stride, weights.shape[2] // 2, 1, groups)
             x = functional.prelu(x, slopes)
         found.append(x.half())
-        if start % 6400 == 0:
-            print(f"{start} of {len(crops)} seen", flush=True)
     return torch.cat(found)
 
 

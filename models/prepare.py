@@ -1,6 +1,6 @@
 """Pre-render faces: each photo's aligned face, bare and with several drawn masks, into one folder of .npy.
 
-    PYTHONPATH=daemon python models/render.py OUT FOLDER... [--variants 3] [--limit N] [--renderer masks_test]
+    PYTHONPATH=daemon python models/prepare.py OUT FOLDER... [--variants 3] [--limit N] [--renderer masks_test]
 
 A photo is staged in the middle of a black frame, as a camera would show it, and the product's own detector and refiner
 lay the face out; the masked pictures are staged nearer and farther and laid out afresh, so that a masked crop suffers
@@ -16,7 +16,6 @@ import argparse
 import importlib
 import json
 import os
-import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import cache
@@ -24,6 +23,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from tqdm import tqdm
 
 from maskgate import align
 from maskgate.faces import Faces, load
@@ -124,15 +124,13 @@ def main() -> None:
     bare = np.lib.format.open_memmap(wanted.out / "bare.npy", "w+", np.uint8, shape)
     worn = np.lib.format.open_memmap(wanted.out / "worn.npy", "w+", np.uint8, (shape[0], wanted.variants, *shape[1:]))
     rows: list[dict[str, object]] = []
-    start = time.monotonic()
     jobs = [(number, path, wanted.variants, wanted.renderer) for number, path in enumerate(paths)]
     with ProcessPoolExecutor(wanted.jobs) as pool:
-        for (number, path, *_), one in zip(jobs, pool.map(render, jobs, chunksize=20), strict=True):
+        rendered = tqdm(pool.map(render, jobs, chunksize=20), str(wanted.out), len(jobs), mininterval=10)
+        for (number, path, *_), one in zip(jobs, rendered, strict=True):
             if one is not None:
                 bare[number], worn[number], kinds = one
                 rows.append({"at": number, "name": str(path), "kinds": kinds})
-            if number % 200 == 199:
-                print(f"{number + 1} of {len(paths)}, {time.monotonic() - start:.0f} s", flush=True)
     (wanted.out / "index.json").write_text(json.dumps(rows))
     lost = sum(str(r["kinds"]).count("lost") for r in rows)
     print(
