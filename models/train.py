@@ -21,8 +21,7 @@ from __future__ import annotations
 
 import argparse
 import math
-import queue
-import threading
+import multiprocessing
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -154,21 +153,23 @@ def sample(one: Crops, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np
 
 
 def beside(batches: Iterator[tuple[np.ndarray, ...]]) -> Iterator[tuple[np.ndarray, ...]]:
-    """The same batches, made by a thread beside the training."""
-    ready: queue.Queue[tuple[np.ndarray, ...]] = queue.Queue(6)
+    """The same batches, made by a process beside the training: a thread would hold it up."""
+    fork = multiprocessing.get_context("fork")
+    ready = fork.Queue(6)
 
     def fill() -> None:
         for batch in batches:
             ready.put(batch)
 
-    threading.Thread(target=fill, daemon=True).start()
+    fork.Process(target=fill, daemon=True).start()
     while True:
         yield ready.get()
 
 
 def images(crops: np.ndarray) -> Tensor:
     """(n, 3, 112, 112) as the network takes them."""
-    return (torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2).float() - 127.5) / 128
+    channels_last = torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2)
+    return (channels_last.float() - 127.5) / 128
 
 
 def loss(student: Student, batch: tuple[np.ndarray, ...], others: Tensor) -> tuple[Tensor, np.ndarray]:
@@ -233,7 +234,7 @@ def main() -> None:
     torch.manual_seed(7)
     parts = [read(folder) for folder in wanted.folders]
     chain = chains.load(wanted.start)
-    student = Student(chain)
+    student = Student(chain).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(student.parameters(), wanted.rate, betas=(0.9, 0.99), weight_decay=0.0)
     checkpoint = wanted.out.with_suffix(".pt")
     spent, shown = 0.0, 0

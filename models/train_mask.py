@@ -109,7 +109,7 @@ def fitted(seen: Tensor, worn: Tensor) -> Branch:
             loss.backward()
             optimizer.step()
             schedule.step()
-        print(f"epoch {epoch + 1} of {EPOCHS}: loss {float(loss):.4f}", flush=True)
+        print(f"epoch {epoch + 1} of {EPOCHS}: loss {float(loss.detach()):.4f}", flush=True)
     return branch.eval()
 
 

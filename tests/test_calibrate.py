@@ -13,7 +13,8 @@ CURVE = Curve(
     (1e-2, 1e-3, 1e-4, 1e-5, 1e-6), (0.20, 0.27, 0.33, 0.38, 0.42), (0.01, 0.02, 0.04, 0.08, 0.12), 10**7, 4500
 )
 MASKED = Curve((1e-2, 1e-3, 1e-4, 1e-5), (0.25, 0.32, 0.38, 0.43), (0.02, 0.05, 0.10, 0.2), 10**6, 4500)
-CALIBRATION = Calibration({Cover.BARE: CURVE, Cover.MASKED: MASKED})
+BOTH = Curve((1e-2, 1e-3, 1e-4), (0.22, 0.35, 0.44), (0.02, 0.06, 0.12), 10**6, 4500)
+CALIBRATION = Calibration({Cover.BARE: CURVE, Cover.MASKED: MASKED}, BOTH)
 
 
 @given(st.floats(2e-6, 1e-2), st.floats(2e-6, 1e-2))
@@ -32,6 +33,17 @@ def test_measured_points_come_back_as_measured(fmr: float, score: float) -> None
 def test_what_the_measurement_does_not_support_is_said_and_not_extrapolated() -> None:
     found = CALIBRATION.threshold(1e-9, Cover.BARE)
     assert (found.score, found.fmr, found.supported) == (0.42, 1e-6, False)
+
+
+@given(st.floats(1e-4, 1e-2))
+def test_with_the_surplus_off_a_masked_template_lets_in_no_more_strangers(fmr: float) -> None:
+    surplus = CALIBRATION.surplus
+    asked = CALIBRATION.threshold(fmr, Cover.MASKED).score + surplus[Cover.MASKED]
+    assert asked >= Calibration({Cover.BARE: BOTH}, BOTH).threshold(fmr, Cover.BARE).score - 1e-12
+    asked = CALIBRATION.threshold(fmr, Cover.BARE).score + surplus[Cover.BARE]
+    assert asked >= CALIBRATION.threshold(fmr, Cover.MASKED).score - 1e-12
+    lower = Calibration(CALIBRATION.curves, Curve(BOTH.fmr, (0.1, 0.2, 0.3), BOTH.fnmr, 1, 1))
+    assert lower.surplus[Cover.MASKED] == 0
 
 
 def test_a_looser_rate_than_measured_takes_the_loosest_measured_threshold() -> None:

@@ -21,7 +21,7 @@ from maskgate.values import Cover
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """How impostors, and the people themselves, scored when bare templates met probes of one cover."""
+    """How impostors, and the people themselves, scored when templates and probes of some cover met."""
 
     fmr: tuple[float, ...]
     """False match rates of one comparison, descending."""
@@ -53,6 +53,19 @@ class Calibration:
     """The curves of one embedder."""
 
     curves: Mapping[Cover, Curve]
+    """Of bare templates, by the cover of the probe."""
+    both: Curve
+    """Of masked templates and masked probes."""
+
+    @property
+    def surplus(self) -> dict[Cover, float]:
+        """By the probe's cover, how much higher strangers score with a masked template than with a bare one.
+
+        The most over the rates that both curves list, never negative: with scores lowered by it, a masked template
+        lets in no more strangers than a bare one. Bare probe with masked template is the masked curve turned round.
+        """
+        bare, masked = self.curves[Cover.BARE], self.curves[Cover.MASKED]
+        return {Cover.BARE: _highest_over(masked, bare), Cover.MASKED: _highest_over(self.both, masked)}
 
     def threshold(self, fmr: float, cover: Cover) -> Threshold:
         """Return the score for at most `fmr` false matches a comparison; never extrapolates beyond the curve."""
@@ -77,6 +90,13 @@ def odds(threshold: Threshold, *, templates: int, looks: int, agree: int) -> int
     """Return the visits of strangers of which at most one is let in at `threshold`."""
     # The products round down by parts in 1e16; without the nudge 10,000 comes back as 9,999.
     return int(1 / (threshold.fmr * chances(templates, looks, agree)) * (1 + 1e-9))
+
+
+def _highest_over(curve: Curve, other: Curve) -> float:
+    """Return the most by which `curve` asks for a higher score than `other` at one rate, at least 0."""
+    scores = dict(zip(other.fmr, other.score, strict=True))
+    over = [score - scores[fmr] for fmr, score in zip(curve.fmr, curve.score, strict=True) if fmr in scores]
+    return max(0.0, *over)
 
 
 def _between(fmr: float, rates: tuple[float, ...], values: tuple[float, ...]) -> float:

@@ -226,7 +226,8 @@ def load(models: Path, *, threads: int) -> Faces:
         nets = {role: _checked(models, described[role], module, threads) for role in _ROLES}
         # On demand: only photos want it, and the daemon is to do without its memory.
         thorough = cache(partial(Net, models / described["detector"]["file"], module, threads))
-        curves = {cover: _curve(described["embedder"]["calibration"][cover.value]) for cover in Cover}
+        tables = described["embedder"]["calibration"]
+        calibration = Calibration({cover: _curve(tables[cover.value]) for cover in Cover}, _curve(tables["both"]))
         min_score, doubt = (float(described["detector"][name]) for name in ("min_score", "doubt"))
         digests = {role: str(described[role]["sha256"]) for role in _ROLES}
     except (KeyError, TypeError, ValueError) as error:
@@ -242,7 +243,7 @@ def load(models: Path, *, threads: int) -> Faces:
         doubt=doubt,
         runtime=f"{runtime} ({'XNNPACK' if nets['embedder'].on_xnnpack else 'no XNNPACK'})",
         digests=digests,
-        calibration=Calibration(curves),
+        calibration=calibration,
     )
 
 

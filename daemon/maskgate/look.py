@@ -17,7 +17,7 @@ from maskgate.calibrate import Threshold, odds
 from maskgate.faces import Faces
 from maskgate.match import Gallery
 from maskgate.pixels import Picture
-from maskgate.values import FAULTS, BadPhoto, Cover, Embedding, Face, Image, Match, Quality, Sighting
+from maskgate.values import FAULTS, BadPhoto, Cover, Embedding, Face, Image, Match, Quality, Sighting, cover_of
 
 CROWD_SHARE = 0.3
 """A further face counts when its box has this share of the foremost one's area: it stands about as near."""
@@ -51,6 +51,11 @@ class View:
     masked: float | None = None
     """Probability of a mask; None when the picture was too poor to look further."""
     probe: Embedding | None = None
+
+    @property
+    def cover(self) -> Cover:
+        """What covers the face."""
+        return cover_of(self.masked or 0.0)
 
 
 def foremost(found: Sequence[Face], size: tuple[int, int]) -> Face | None:
@@ -108,7 +113,7 @@ def sight(
         return None
     seen = view(faces, main, face, bounds, stages)
     with stages.time("match"):
-        match: Match | None = None if seen.probe is None else gallery.search(seen.probe)
+        match: Match | None = None if seen.probe is None else gallery.search(seen.probe, seen.cover)
     return Sighting(
         at_s=at_s,
         face=seen.face,

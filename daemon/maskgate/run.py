@@ -71,7 +71,7 @@ class Roster:
             version = self._store.version()
             if version == self._version:
                 return
-            self.gallery = Gallery(self._store.templates(self._faces.embedder))
+            self.gallery = Gallery(self._store.templates(self._faces.embedder), self._faces.calibration.surplus)
             self._version = version
         except StoreError as error:
             # Who is revoked must not get in because the file cannot be read: nobody is known until it can.

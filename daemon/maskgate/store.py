@@ -22,7 +22,7 @@ from sqlite_utils import Database
 from maskgate import erasure, events
 from maskgate.events import Event, Question
 from maskgate.schema import explained, open_database, pragma, transaction
-from maskgate.values import BadName, Embedding, Template, UnknownSubject
+from maskgate.values import BadName, Embedding, Template, UnknownSubject, cover_of
 
 __all__ = ["Event", "Store", "Subject", "open_store", "plain_name"]
 
@@ -109,15 +109,18 @@ class Store:
     def templates(self, model: str) -> list[Template]:
         """The templates that `model` (sha256) made, of everyone not revoked, oldest first."""
         found = self._rows(
-            "SELECT name, embedding FROM templates JOIN subjects ON subjects.id = subject_id"
-            " WHERE model = ? AND revoked_at IS NULL ORDER BY templates.id",
+            "SELECT name, embedding, detail ->> 'masked' AS masked FROM templates"
+            " JOIN subjects ON subjects.id = subject_id WHERE model = ? AND revoked_at IS NULL ORDER BY templates.id",
             (model,),
         )
         if not found:
             return []
         joined = np.frombuffer(b"".join(row["embedding"] for row in found), np.dtype("<f4"))
         matrix = joined.reshape(len(found), -1).astype(np.float32, copy=False)
-        return [Template(row["name"], embedding, model) for row, embedding in zip(found, matrix, strict=True)]
+        return [
+            Template(row["name"], embedding, model, cover_of(row["masked"] or 0.0))
+            for row, embedding in zip(found, matrix, strict=True)
+        ]
 
     def subjects(self) -> list[Subject]:
         """Everyone enrolled, revoked or not, by name; the erased are gone."""

@@ -71,6 +71,11 @@ class Cover(Enum):
     MASKED = "masked"
 
 
+def cover_of(masked: float) -> Cover:
+    """Return MASKED when by the probability `masked` a mask is more likely worn than not."""
+    return Cover.MASKED if masked >= 0.5 else Cover.BARE
+
+
 @dataclass(frozen=True, slots=True)
 class Face:
     """A face as the detector saw it."""
@@ -176,8 +181,8 @@ class Sighting:
 
     @property
     def cover(self) -> Cover:
-        """MASKED when a mask is more likely than not."""
-        return Cover.MASKED if self.masked >= 0.5 else Cover.BARE
+        """What covers the face."""
+        return cover_of(self.masked)
 
     @property
     def usable(self) -> bool:
@@ -193,3 +198,5 @@ class Template:
     embedding: Embedding
     model: str
     """sha256 of the model file, 64 hex digits."""
+    cover: Cover = Cover.BARE
+    """What covered the face when it was enrolled."""

@@ -7,7 +7,7 @@ whose photos were rejected, is simply run again.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 """What counts as a photo in a folder; anything else there is passed over."""
 
 SURELY_MASKED = 0.9
-"""From this on a photo is turned away: masks score .95 and more, but a bare face in a grey photo may score .75."""
+"""From this on a photo does not count as bare: masks score .95 and more, but a bare face in a grey photo may score .75."""
 
 Shot: TypeAlias = "tuple[Embedding, dict[str, Any]]"
 
@@ -87,7 +87,7 @@ def enrol(
 ) -> None:
     """Enrol NAME from PHOTOS, or many people at once, or somebody who stands at the gate.
 
-    A photo should show one person from the front, without a mask. Photos that are enrolled already are skipped, so an
+    A photo should show one person from the front, without a mask; photos with one help beside it. Photos that are enrolled already are skipped, so an
     interrupted batch may be run again.
     """
     ways = (bool(photos), folder is not None, listed is not None, camera)
@@ -194,7 +194,7 @@ def _enrol_one(office: Office, wish: Wish, advance: Callable[[], None]) -> Outco
     """Enrol one person in one transaction; nothing of theirs when the name, or whose face it is, is in doubt."""
     from maskgate.values import BadName, BadPhoto
 
-    shots: list[Shot] = []
+    shots: dict[Path, Shot] = {}
     rejected: list[str] = []
     known = 0
     try:
@@ -206,15 +206,18 @@ def _enrol_one(office: Office, wish: Wish, advance: Callable[[], None]) -> Outco
                 if digest in digests:
                     known += 1
                 else:
-                    shots.append(_shot(office, photo, digest, name))
+                    shots[photo] = _shot(office, photo, digest, name)
                     digests.add(digest)
             except _Twin:
                 raise
             except BadPhoto as error:
                 rejected.append(str(error))
             advance()
+        if shots and not _has_bare(office, name, shots.values()):
+            rejected += [f"{photo}: a mask is worn; enrol a photo without one first, or together" for photo in shots]
+            shots.clear()
         if shots:
-            office.store.enrol(name, shots, model=office.faces.embedder, source="photo", actor=actor())
+            office.store.enrol(name, [*shots.values()], model=office.faces.embedder, source="photo", actor=actor())
     except (BadName, _Twin) as error:
         return Outcome(wish.name, known=known, rejected=(*rejected, str(error)))
     return Outcome(name, len(shots), known, tuple(rejected))
@@ -240,6 +243,12 @@ def _known_photos(office: Office, name: str) -> set[str]:
     return {detail["photo"] for detail in office.store.details(name, office.faces.embedder) if "photo" in detail}
 
 
+def _has_bare(office: Office, name: str, shots: Iterable[Shot]) -> bool:
+    """Tell whether `name` is enrolled without a mask, or is about to be: what a mask hides is half of the evidence."""
+    details = [*office.store.details(name, office.faces.embedder), *(detail for _, detail in shots)]
+    return any(detail.get("masked", 0.0) < SURELY_MASKED for detail in details)
+
+
 def _digest(photo: Path) -> str:
     """Return the sha256 of a file; empty when it cannot be read, for reading the photo will say why."""
     import hashlib
@@ -255,16 +264,13 @@ def _shot(office: Office, photo: Path, digest: str, name: str) -> Shot:
     """Look at a photo; BadPhoto when it will not do, _Twin when it shows somebody enrolled under another name."""
     from maskgate import look
     from maskgate.pixels import load_photo
-    from maskgate.values import BadPhoto, Cover
+    from maskgate.values import BadPhoto
 
     seen = look.portrait(office.faces, load_photo(photo), look.bounds_of(office.settings.quality), of=str(photo))
     if seen.probe is None or seen.masked is None:
         raise BadPhoto(f"{photo}: no embedding could be made of it")
-    if seen.masked >= SURELY_MASKED:
-        # Thresholds are calibrated for bare templates alone.
-        raise BadPhoto(f"{photo}: a mask is worn ({seen.masked:.2f}); take a photo without it")
     if not office.force:
-        _refuse_twin(office, name, seen.probe, Cover.BARE, of=str(photo))
+        _refuse_twin(office, name, seen.probe, seen.cover, of=str(photo))
     return seen.probe, {"photo": digest, "quality": asdict(seen.quality), "masked": seen.masked}
 
 
@@ -278,7 +284,8 @@ def _refuse_twin(office: Office, name: str, probe: Embedding, cover: Cover, *, o
     from maskgate.match import Gallery
 
     templates = office.store.templates(office.faces.embedder)
-    match = Gallery([template for template in templates if template.subject != name]).search(probe)
+    others = [template for template in templates if template.subject != name]
+    match = Gallery(others, office.faces.calibration.surplus).search(probe, cover)
     limit = look.thresholds_of(office.faces, office.settings.policy, len(templates))[cover]
     if match is not None and match.score >= limit.score:
         raise _Twin(

@@ -72,7 +72,7 @@ def _lens(settings: config.Settings, embedding: bool) -> Lens:
     from maskgate.run import warm_up
 
     faces = load_faces(settings)
-    gallery = gallery_if_any(settings, faces.embedder)
+    gallery = gallery_if_any(settings, faces)
     limits = look.thresholds_of(faces, settings.policy, len(gallery))
     warm_up(faces, settings.camera)
     thresholds = {cover: limit.score for cover, limit in limits.items()}
@@ -130,13 +130,8 @@ def _described(seen: View, embedding: bool) -> dict[str, Any]:
 
 def _matched(seen: View, lens: Lens) -> dict[str, Any] | None:
     """Search the gallery with the product's own scoring; None when nobody is enrolled."""
-    from maskgate.values import Cover
-
-    match = None if seen.probe is None else lens.gallery.search(seen.probe)
-    if match is None:
-        return None
-    cover = Cover.MASKED if (seen.masked or 0.0) >= 0.5 else Cover.BARE
-    return asdict(match) | {"threshold": lens.thresholds[cover]}
+    match = None if seen.probe is None else lens.gallery.search(seen.probe, seen.cover)
+    return None if match is None else asdict(match) | {"threshold": lens.thresholds[seen.cover]}
 
 
 def _rounded(ms: dict[str, float]) -> dict[str, float]:

@@ -71,8 +71,8 @@ def load_faces(settings: Settings) -> Faces:
     return faces.load(Path(settings.models.path), threads=settings.models.threads)
 
 
-def gallery_if_any(settings: Settings, model: str) -> Gallery:
-    """Return the gallery of the templates that `model` made; empty where there is no gallery file yet."""
+def gallery_if_any(settings: Settings, faces: Faces) -> Gallery:
+    """Return the gallery of the templates that the embedder made; empty where there is no gallery file yet."""
     from maskgate.match import Gallery
     from maskgate.store import open_store
 
@@ -80,4 +80,4 @@ def gallery_if_any(settings: Settings, model: str) -> Gallery:
     if is_absent(place):
         return Gallery([])
     with open_store(place, readonly=True) as store:
-        return Gallery(store.templates(model))
+        return Gallery(store.templates(faces.embedder), faces.calibration.surplus)
