@@ -6,12 +6,13 @@ PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 SUITE ?= trixie
 
-.PHONY: help demo test test-install format bench install uninstall clean
+.PHONY: help demo test test-install test-models format bench install uninstall clean
 
 help:
 	@echo 'make demo           replay the shipped visits through the production loop'
 	@echo 'make test           format check, lint, types, import contracts, tests: all that CI runs'
 	@echo 'make test-install   install, boot, kill and uninstall in a fresh Debian (SUITE=bookworm or trixie; root)'
+	@echo 'make test-models    remake the masked-face network on a handful of faces, to prove the scripts (minutes, 5 GB)'
 	@echo 'make format         put the code into the format that make test asks for'
 	@echo 'make bench          measure each stage on this machine'
 	@echo 'make install        install the gate on this machine (asks for sudo)'
@@ -31,6 +32,9 @@ test: $(VENV)/test.stamp
 
 test-install:
 	@tests/install_for_real $(SUITE)
+
+test-models:
+	@tests/remake_models
 
 format: $(VENV)/test.stamp
 	@$(BIN)/ruff format --quiet .

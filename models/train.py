@@ -20,6 +20,7 @@ between where a network started and where a fine-tune took it lie networks that 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import multiprocessing
 import time
@@ -137,11 +138,10 @@ def written(student: Student, chain: Chain, share: float) -> Chain:
 def samples(parts: list[Crops], rng: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
     """Batches without end: (b, 112, 112, 3) uint8, (b, 128) targets, (b,) whether a mask is worn."""
     where = np.array([(i, n) for i, p in enumerate(parts) for n in np.nonzero(p.counts & ~p.held)[0]])
+    order = (place for _ in itertools.count() for place in rng.permutation(len(where)))
     while True:
-        order = rng.permutation(len(where))
-        for start in range(0, len(order) - BATCH + 1, BATCH):
-            rows = [sample(parts[i], n, rng) for i, n in where[order[start : start + BATCH]]]
-            yield tuple(np.stack(kind) for kind in zip(*rows, strict=True))
+        rows = [sample(parts[i], n, rng) for i, n in where[list(itertools.islice(order, BATCH))]]
+        yield tuple(np.stack(kind) for kind in zip(*rows, strict=True))
 
 
 def sample(one: Crops, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.bool_]:

@@ -100,10 +100,11 @@ def fitted(seen: Tensor, worn: Tensor) -> Branch:
     """The branch, learnt."""
     branch = Branch(seen[::20].float().square().mean((0, 2, 3)).sqrt())
     optimizer = torch.optim.AdamW(branch.parameters(), RATE, weight_decay=WEIGHT_DECAY)
-    steps = EPOCHS * (len(seen) // BATCH)
+    batch = min(BATCH, len(seen))
+    steps = EPOCHS * (len(seen) // batch)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for epoch in range(EPOCHS):
-        for at in torch.randperm(len(seen))[: steps // EPOCHS * BATCH].view(-1, BATCH):
+        for at in torch.randperm(len(seen))[: steps // EPOCHS * batch].view(-1, batch):
             loss = functional.binary_cross_entropy_with_logits(branch(seen[at]), worn[at])
             optimizer.zero_grad()
             loss.backward()

@@ -79,7 +79,8 @@ def test_equalising_changes_the_weights_and_nothing_else(monkeypatch: pytest.Mon
     reach = [np.exp(rng.normal(0, 1, len(layer.weights))).astype(np.float32) for layer in chain.layers]
     even = chains.equalised(chain, reach)
     assert not np.allclose(even.layers[0].weights, chain.layers[0].weights)
-    assert chain.mask is not None and even.mask is not None
+    assert chain.mask is not None
+    assert even.mask is not None
     assert not np.allclose(even.mask.patch, chain.mask.patch)
     alike(chain, even)
 
