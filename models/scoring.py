@@ -1,11 +1,11 @@
-"""Compare what to enrol and how to score, on LFW: one photo or several, drawn-mask views, a cohort's normalisation.
+"""Compare what to enrol and how to score, on faces that train.py held back: views, mirror images, frames, a cohort.
 
-    PYTHONPATH=daemon:models python models/prepare.py VIEWS LFW/images --variants 2       (masks.py draws the views)
-    PYTHONPATH=daemon:models python models/scoring.py LFW_CROPS VIEWS COHORT models/face_int8.tflite
+    python models/scoring.py models/face_int8.tflite FOLDER...
 
-LFW_CROPS is drawn by masks_test.py: probes wear other masks than the templates' views. COHORT is a training folder. One
-probe image each; people with two photos or more are mated, ten galleries of 100 and 1,000 people are drawn, all else
-are strangers. Rows are compared on one set: a difference of a point is noise, and the best of them is no result.
+FOLDERs are prepare.py's and teach.py's. True and false matches at FAR 1e-3 and 1e-4 (TAR, per cent): people with names
+against their own other photos, everybody else as impostors; masks are drawn afresh for each photo. The named people are
+few, so differences of a point are noise; every row is on the same photos. "Poor" probes are dark, small or blurred as
+train.py makes them: one such frame, or the mean of three.
 """
 
 from __future__ import annotations
@@ -15,13 +15,22 @@ from pathlib import Path
 
 import numpy as np
 
-from crops import cut, read
-from evaluate import TWICE, embedded
-from maskgate import measure
+from crops import Crops, cut, read
+from disturb import disturbed
+from evaluate import embedded
 
-Vectors = np.ndarray
+MOST = 500
+"""Photos taken of each folder."""
 NEIGHBOURS = 50
 """Of the cohort, for the adaptive symmetric normalisation (Matejka et al. 2017)."""
+FRAMES = 3
+
+Vectors = np.ndarray
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """The same directions, of length one."""
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
 
 
 def normalised(scores: Vectors, templates: Vectors, probes: Vectors, cohort: Vectors) -> Vectors:
@@ -34,76 +43,90 @@ def normalised(scores: Vectors, templates: Vectors, probes: Vectors, cohort: Vec
     return ((scores - mean_t[:, None]) / std_t[:, None] + (scores - mean_p[None]) / std_p[None]) / 2
 
 
-def unit(vectors: Vectors) -> Vectors:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+def chosen(parts: list[Crops]) -> tuple[list[tuple[Crops, int]], np.ndarray]:
+    """Held-back photos, and a number of a person for each."""
+    rng, places, who = np.random.default_rng(1), [], []
+    for i, one in enumerate(parts):
+        usable = np.nonzero(one.held & one.counts & one.found[:, :2].all(1))[0]
+        for n in rng.permutation(usable)[:MOST]:
+            places.append((one, int(n)))
+            who.append(one.person[n] if one.person[n] >= 0 else 1000 + 100_000 * i + n)
+    return places, np.array(who)
 
 
-def told(name: str, scores: Vectors, who: np.ndarray, probes: np.ndarray, same: np.ndarray) -> None:
-    """One line: FNIR for both gallery sizes and rates."""
-    words = []
-    for size in (100, 1000):
-        for fpir in (1e-2, 1e-3):
-            found = measure.search(scores, who, probes, size=size, fpir=fpir, same=same)
-            if found is not None:
-                rate = measure.share(found.misses, found.people)
-                words.append(f"{rate.value * 100:.2f} [{rate.low * 100:.1f}, {rate.high * 100:.1f}]")
-    print(f"  {name}: FNIR N=100 at FPIR 1 %; 0.1 %; N=1000 at 1 %; 0.1 %: {'; '.join(words)}", flush=True)
+class Table:
+    """Prints a row for each way to score."""
+
+    def __init__(self, who: np.ndarray) -> None:
+        self.apart = who[:, None] != who[None]
+        self.own = ~self.apart & ~np.eye(len(who), dtype=bool)
+
+    def row(self, name: str, scores: Vectors, rows: np.ndarray | None = None, own: np.ndarray | None = None) -> None:
+        """True matches at two false match rates; `rows` are the templates that count, `own` the pairs, all if None."""
+        rows = np.arange(len(scores)) if rows is None else rows
+        genuine = scores[rows][(self.own if own is None else own)[rows]]
+        impostor = np.sort(scores[rows][self.apart[rows]])
+        rates = [(genuine >= impostor[-max(int(len(impostor) * far), 1)]).mean() for far in (1e-3, 1e-4)]
+        print(f"| {name} | {'; '.join(f'{rate * 100:.2f}' for rate in rates)} % |", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name in ("lfw", "views", "cohort", "model"):
-        parser.add_argument(name, type=Path)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--cache", type=Path, default=Path("/tmp/maskgate-embeddings"))
     wanted = parser.parse_args()
 
-    def see(crops: Vectors) -> Vectors:
-        return embedded(wanted.model, crops, wanted.cache)[0]
+    def see(faces: list[np.ndarray]) -> Vectors:
+        return embedded(wanted.model, np.ascontiguousarray(faces), wanted.cache)[0]
 
-    lfw, views, strangers = read(wanted.lfw), read(wanted.views), read(wanted.cohort)
-    place = {name: i for i, name in enumerate(views.names)}
-    at = np.array([i for i, name in enumerate(lfw.names) if lfw.found[i, 0] and views.found[place[name]].all()])
-    row = np.array([place[lfw.names[i]] for i in at])
-    bare, worn = see(cut(lfw.bare[at])), see(cut(lfw.worn[at, 0]))
-    drawn = [see(cut(views.worn[row, v])) for v in range(2)]
-    cohort = see(cut(strangers.bare[strangers.counts & ~strangers.held][:2000]))
-    cohort_worn = see(cut(strangers.worn[strangers.counts & ~strangers.held][:2000, 0]))
-    who = lfw.person[at]
-    # Some people have two names: their photos are nobody's strangers.
-    twins = (bare @ bare.T > TWICE) & (who[:, None] != who[None])
-    keep = ~twins.any(0)
-    bare, worn, drawn, who = bare[keep], worn[keep], [d[keep] for d in drawn], who[keep]
-    same = np.eye(len(who), dtype=bool)
-    print(f"{wanted.model.name}: {len(who)} photos of {len(set(who))} people, {int((~keep).sum())} left out as twins")
-    plain = bare @ worn.T
-    told("bare probe, one bare photo", bare @ bare.T, who, who, same)
-    told("masked probe, one bare photo", plain, who, who, same)
-    most = np.maximum.reduce([plain, *(d @ worn.T for d in drawn)])
-    told("masked probe, best of bare and two drawn views", most, who, who, same)
-    told("masked probe, drawn views alone, best", np.maximum.reduce([d @ worn.T for d in drawn]), who, who, same)
-    mean = unit(bare + drawn[0] + drawn[1])
-    told("masked probe, mean of bare and two drawn views", mean @ worn.T, who, who, same)
-    told("bare probe, mean of bare and two drawn views", mean @ bare.T, who, who, same)
-    told("masked probe, one bare photo, AS-norm", normalised(plain, bare, worn, cohort_worn), who, who, same)
-    told("bare probe, one bare photo, AS-norm", normalised(bare @ bare.T, bare, bare, cohort), who, who, same)
-    several(bare, worn, who)
+    parts = [read(folder) for folder in wanted.folders]
+    places, who = chosen(parts)
+    bare, worn, drawn = (
+        [cut(crop) for crop in some]
+        for some in zip(*((one.bare[n], one.worn[n, 0], one.worn[n, 1]) for one, n in places), strict=True)
+    )
+    rng = np.random.default_rng(2)
+    poor = [[disturbed(one.worn[n, 0], rng, strong=True) for one, n in places] for _ in range(FRAMES)]
+    plain, masked, view = see(bare), see(worn), see(drawn)
+    mirrored, masked_mirrored = (see([face[:, ::-1] for face in faces]) for faces in (bare, worn))
+    frames = [see(faces) for faces in poor]
+    cohort = see([cut(one.worn[n, 0]) for one in parts for n in np.nonzero(one.counts & ~one.held)[0][:500]])
+    table = Table(who)
+    print(f"{wanted.model.name}: {len(who)} photos, {int(table.own.sum())} own pairs of {(np.bincount(who) > 1).sum()}")
+    both = unit(plain + mirrored)
+    table.row("bare probe, one bare photo", plain @ plain.T)
+    table.row("bare probe, photo and its mirror image", both @ plain.T)
+    table.row("bare probe, both with their mirror images", both @ both.T)
+    table.row("bare probe, mean of photo and a drawn-mask view", unit(plain + view) @ plain.T)
+    table.row("masked probe, one bare photo", plain @ masked.T)
+    table.row("masked probe, photo and its mirror image", both @ masked.T)
+    table.row("masked probe, both with their mirror images", both @ unit(masked + masked_mirrored).T)
+    table.row("masked probe, mean of photo and a drawn-mask view", unit(plain + view) @ masked.T)
+    table.row("masked probe, best of photo and a drawn-mask view", np.maximum(plain @ masked.T, view @ masked.T))
+    table.row("masked probe, a drawn-mask view alone", view @ masked.T)
+    table.row("masked probe, one bare photo, AS-norm", normalised(plain @ masked.T, plain, masked, cohort))
+    table.row("masked probe, poor, one frame", plain @ frames[0].T)
+    table.row(f"masked probe, poor, mean of {FRAMES} frames", plain @ unit(np.sum(frames, axis=0)).T)
+    table.row("masked probe, masked photo", masked @ masked.T)
+    several(table, who, plain, masked)
 
 
-def several(bare: Vectors, worn: Vectors, who: np.ndarray) -> None:
-    """Two enrolled photos against one, for people with three or more: the last is the probe."""
-    people, count = np.unique(who, return_counts=True)
-    mine = [np.nonzero(who == person)[0] for person in people[count >= 3]]
-    first, second, last = (np.array([at[i] for at in mine]) for i in (0, 1, -1))
-    own = people[count >= 3]
-    others = np.nonzero(np.isin(who, people[count < 3]))[0]
-    probe_who = np.concatenate([own, who[others]])
-    for cover, vectors in (("bare", bare), ("masked", worn)):
-        probes = vectors[np.concatenate([last, others])]
-        one, two = bare[first] @ probes.T, bare[second] @ probes.T
-        mean = unit(bare[first] + bare[second]) @ probes.T
-        for name, scores in (("one photo", one), ("best of two photos", np.maximum(one, two)), ("mean of two", mean)):
-            none = np.zeros(scores.shape, bool)
-            told(f"{cover} probe, {name}, {len(own)} people with three photos", scores, own, probe_who, none)
+def several(table: Table, who: np.ndarray, plain: Vectors, masked: Vectors) -> None:
+    """Two enrolled photos against one, for people with three or more; the second is the person's next one."""
+    mine = {person: np.nonzero(who == person)[0] for person in np.unique(who)}
+    rows = np.concatenate([at for at in mine.values() if len(at) > 2])
+    next_one = np.concatenate([np.roll(at, -1) for at in mine.values() if len(at) > 2])
+    own = table.own.copy()
+    own[rows, next_one] = False
+    for cover, probes in (("bare", plain), ("masked", masked)):
+        one, second, worn = plain[rows] @ probes.T, plain[next_one] @ probes.T, masked[next_one] @ probes.T
+        mean = unit(plain[rows] + plain[next_one]) @ probes.T
+        ways = {"one photo": one, "mean of two": mean, "best of two": np.maximum(one, second)}
+        for name, found in (ways | {"best of a bare and a masked one": np.maximum(one, worn)}).items():
+            scores = np.zeros((len(who), len(who)), np.float32)
+            scores[rows] = found
+            table.row(f"{cover} probe, {name}, {len(rows)} photos of people with three", scores, rows, own)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,10 @@
 
     python models/train.py START.npz OUT.npz FOLDER... [--minutes 50] [--resume]   (env of training)
 
-START.npz is convert_sface.py's `sface.npz`, slopes and all. FOLDERs are prepare.py's with a `teacher.npy` of teach.py. A
-third of the photos, and every third person of those with names, are held back: for the lines of validation printed on
-the way, and for calibrate.py afterwards. The first FROZEN layers keep their weights: they cost most of the backward pass.
+START.npz is convert_sface.py's `sface.npz`, slopes and all. FOLDERs are prepare.py's with a `teacher.npy` of teach.py.
+A third of the photos, and every third person of those with names, are held back: for the lines of validation printed on
+the way, and for calibrate.py afterwards. The first FROZEN layers keep their weights: they cost most of the backward
+pass.
 
 Loss: 1 - cosine to the teacher's embedding of the bare photo; RELATIONAL times a relational term, that the face be as
 near to each of the training photos as the teacher has it (Kullback-Leibler of softmaxes at TEMPERATURE, after Park et
