@@ -41,6 +41,8 @@ class Seen:
     told_bare: np.ndarray
     """Probability of a mask; empty when the model does not say."""
     told_worn: np.ndarray
+    kinds: np.ndarray
+    """Of the drawn masks."""
 
 
 def embedded(model: Path, crops: np.ndarray, cache: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -129,6 +131,12 @@ def verification(
         for rate in RATES:
             limit = threshold(impostor, rate)
             report.row(f"{name}: TAR at FAR {rate:.0e}", scores[same] >= limit, who[genuine[:, 0]])
+        if name == "bare, masked":
+            for drawn in np.unique(seen.kinds):
+                mine = seen.kinds[genuine[:, 1]] == drawn
+                report.row(
+                    f"{name}: TAR at FAR {rate:.0e}, {drawn}", scores[same][mine] >= limit, who[genuine[mine, 0]]
+                )
         if name == "bare, bare":
             policy = threshold(impostor, 1e-3)
         print(f"  {name}: FMR at bare-bare's 1e-3 score {policy:.3f}: {(impostor >= policy).mean():.2e}", flush=True)
@@ -209,13 +217,14 @@ def main() -> None:
     bare = np.stack([cut(crop) for crop in np.load(wanted.crops / "bare.npy", mmap_mode="r")[at]])
     worn = np.stack([cut(crop) for crop in np.load(wanted.crops / "worn.npy", mmap_mode="r")[at, 0]])
     who = np.array([Path(row["name"]).parent.name for row in found])
+    kinds = np.array([row["kinds"][0] for row in found])
     number = {Path(row["name"]).stem: i for i, row in enumerate(found)}
     chosen, kind = pairs(wanted.pairs, number)
     report, twice = Report(), np.zeros(0)
     for model in wanted.models:
         print(f"{model.name} {hashlib.sha256(model.read_bytes()).hexdigest()[:16]}", flush=True)
         (left, told_bare), (right, told_worn) = (embedded(model, crops, wanted.cache) for crops in (bare, worn))
-        seen = Seen(left, right, told_bare, told_worn)
+        seen = Seen(left, right, told_bare, told_worn, kinds)
         if twice.size == 0:
             twice = (left @ left.T > TWICE) & (who[:, None] != who[None, :])
             print(f"  {int(twice.sum()) // 2} pairs of photos are nearer than {TWICE} under two names: no impostors")
