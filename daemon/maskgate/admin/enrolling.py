@@ -28,7 +28,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 """What counts as a photo in a folder; anything else there is passed over."""
 
 SURELY_MASKED = 0.9
-"""From this on a photo does not count as bare: masks score .95 and more, but a bare face in a grey photo may score .75."""
+"""From this on a photo is not bare: masks score .95 and more, but a bare face in a grey photo may score .75."""
 
 Shot: TypeAlias = "tuple[Embedding, dict[str, Any]]"
 
@@ -87,8 +87,8 @@ def enrol(
 ) -> None:
     """Enrol NAME from PHOTOS, or many people at once, or somebody who stands at the gate.
 
-    A photo should show one person from the front, without a mask; photos with one help beside it. Photos that are enrolled already are skipped, so an
-    interrupted batch may be run again.
+    A photo should show one person from the front, without a mask; photos with one help beside it. Photos that are
+    enrolled already are skipped, so an interrupted batch may be run again.
     """
     ways = (bool(photos), folder is not None, listed is not None, camera)
     if sum(ways) != 1 or (folder is None and listed is None) == (name is None):
