@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
+from tqdm import tqdm
 
 from crops import Crops, cut, read
 from maskgate.faces import Faces, load
@@ -47,11 +48,12 @@ BINS = 40_000
 Vectors = NDArray[np.float32]
 
 
-def embedded(faces: Faces, crops: NDArray[np.uint8], kept: Path) -> Vectors:
-    """Embeddings of (n, 112, 112, 3) faces; kept in a file that names the embedder."""
-    path = kept.with_name(f"{kept.name}.{faces.embedder[:8]}.npy")
+def embedded(faces: Faces, crops: NDArray[np.uint8], kept: Path, *, closely: bool = False) -> Vectors:
+    """Embeddings of (n, 112, 112, 3) faces as the gate makes them of probes, or `closely` of templates; kept in a file
+    that names the embedder."""
+    path = kept.with_name(f"{kept.name}{'.closely' * closely}.{faces.embedder[:8]}.npy")
     if not path.exists():
-        np.save(path, np.stack([faces.recognise(crop)[0] for crop in crops]))
+        np.save(path, np.stack([faces.recognise(crop, closely=closely)[0] for crop in tqdm(crops, kept.name)]))
     vectors: Vectors = np.load(path)
     return vectors
 
@@ -142,6 +144,7 @@ def sheet(out: Path, crops: NDArray[np.uint8], teacher: Vectors, person: NDArray
 class Strangers:
     """Photos to compare with one another."""
 
+    enrolled: Vectors
     bare: Vectors
     masked: Vectors
     who: NDArray[np.int_]
@@ -166,14 +169,15 @@ def strangers(faces: Faces, folders: list[Path], keep: Path, out: Path | None, *
         sheet(out, bare, teacher, person)
     name = f"{'held' if held else 'learnt'}{len(bare)}"
     masked = embedded(faces, worn[found], keep / f"{name}.worn")
-    return Strangers(embedded(faces, bare, keep / f"{name}.bare"), masked, who, who[found])
+    enrolled, plain = (embedded(faces, bare, keep / f"{name}.bare", closely=closely) for closely in (True, False))
+    return Strangers(enrolled, plain, masked, who, who[found])
 
 
 def impostors(one: Strangers) -> dict[str, NDArray[np.int_]]:
     """Histograms of scores between different people, by cover."""
     return {
-        "bare": histogram(one.bare, one.who, one.bare, one.who, once=True),
-        "masked": histogram(one.masked, one.masked_who, one.bare, one.who, once=False),
+        "bare": histogram(one.bare, one.who, one.enrolled, one.who, once=True),
+        "masked": histogram(one.masked, one.masked_who, one.enrolled, one.who, once=False),
         "both": histogram(one.masked, one.masked_who, one.masked, one.masked_who, once=True),
     }
 
@@ -184,12 +188,14 @@ def residents(faces: Faces, lfw: Path, pairs: Path, keep: Path) -> dict[str, Vec
     first, second = (np.array(side) for side in zip(*genuine(crops.names, pairs), strict=True))
     needed, place = np.unique(np.concatenate([first, second]), return_inverse=True)
     first, second = place[: len(first)], place[len(first) :]
-    plain = embedded(faces, cut(crops.bare[needed]), keep / "lfw.bare")
+    plain, enrolled = (
+        embedded(faces, cut(crops.bare[needed]), keep / "lfw.bare", closely=closely) for closely in (False, True)
+    )
     worn = embedded(faces, cut(crops.worn[needed, 0]), keep / "lfw.worn")
     found = crops.found[needed, 0]
-    one = [(plain[a] * worn[b]).sum(axis=1)[found[b]] for a, b in ((first, second), (second, first))]
+    one = [(enrolled[a] * worn[b]).sum(axis=1)[found[b]] for a, b in ((first, second), (second, first))]
     both = (worn[first] * worn[second]).sum(axis=1)[found[first] & found[second]]
-    return {"bare": (plain[first] * plain[second]).sum(axis=1), "masked": np.concatenate(one), "both": both}
+    return {"bare": (enrolled[first] * plain[second]).sum(axis=1), "masked": np.concatenate(one), "both": both}
 
 
 def beyond(counts: NDArray[np.int_], score: float) -> float:

@@ -24,10 +24,10 @@ def rebuilt(arrays: dict[str, np.ndarray]) -> tf.keras.Model:
     """The network in Keras."""
     image = tf.keras.Input((SIDE, SIDE, 3), 1, name="image")
     x = layers.Rescaling(1 / 128, offset=-127.5 / 128)(image)
-    convolutions = sum(f"{n}.weights" in arrays and arrays[f"{n}.weights"].ndim == 4 for n in range(9))
+    convolutions = sum(f"{n}.weights" in arrays and arrays[f"{n}.weights"].ndim == 4 for n in range(len(arrays)))
     for n in range(convolutions):
         weights, bias = arrays[f"{n}.weights"], arrays[f"{n}.bias"]
-        made = layers.Conv2D(len(weights), 3, 2, activation="relu")
+        made = layers.Conv2D(len(weights), 3, int(arrays[f"{n}.stride"]), activation="relu")
         x = made(layers.ZeroPadding2D(1)(x))
         made.set_weights([weights.transpose(2, 3, 1, 0), bias])
     _, height, width, channels = x.shape

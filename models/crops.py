@@ -30,6 +30,8 @@ class Crops:
     """(n, 128) the teacher's unit vector; zero for photos that do not count: a mask already worn, or a copy."""
     person: NDArray[np.int_]
     """(n,) number of the person where the folder has one folder for each, else -1."""
+    made: bool = False
+    """Whether these are blend.py's faces of nobody: to learn from alone."""
 
     @property
     def counts(self) -> NDArray[np.bool_]:
@@ -39,6 +41,8 @@ class Crops:
     @property
     def held(self) -> NDArray[np.bool_]:
         """(n,) what is never trained on: every third person, or every third photo where nobody has a name."""
+        if self.made:
+            return np.zeros(len(self.number), bool)
         return np.where(self.person >= 0, self.person % 3 == 0, self.number % 3 == 0)
 
 
@@ -52,8 +56,8 @@ def read(folder: Path) -> Crops:
     teacher = np.load(taught)[at] if taught.exists() else np.zeros((len(at), 128), np.float32)
     names = np.array([row["name"] for row in rows])
     _, person = np.unique([Path(name).parent.name for name in names], return_inverse=True)
-    named = person.max() > 0
-    return Crops(at, names, bare, worn, found, teacher, person if named else np.full(len(at), -1))
+    person = person if person.max() > 0 else np.full(len(at), -1)
+    return Crops(at, names, bare, worn, found, teacher, person, bool(rows[0].get("made", False)))
 
 
 def cut(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:

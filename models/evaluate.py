@@ -10,6 +10,8 @@ fabrics are not those of training. Square brackets hold 95 % intervals: a bootst
 thresholds held still; after the first model, of the paired difference to the first. Photos without a face are left out
 and counted. Some people of LFW have two names: pairs that the first model finds nearer
 than TWICE are no impostors.
+Every model is looked through as the gate does: enrolled photos and masked probes with their mirror images, bare probes
+without.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from crops import cut
 from network import Net
@@ -36,8 +39,12 @@ TWICE = 0.75
 class Seen:
     """What one model makes of LFW."""
 
+    enrolled: np.ndarray
+    """Bare, with the mirror image: as the gate enrols."""
     bare: np.ndarray
+    """Bare, as a probe: without."""
     worn: np.ndarray
+    """Masked, with the mirror image: as the gate looks at masked probes."""
     told_bare: np.ndarray
     """Probability of a mask; empty when the model does not say."""
     told_worn: np.ndarray
@@ -45,17 +52,25 @@ class Seen:
     """Of the drawn masks."""
 
 
-def embedded(model: Path, crops: np.ndarray, cache: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Unit embeddings and mask probabilities of (n, 112, 112, 3) faces; kept on disk, since they take minutes."""
+def embedded(model: Path, crops: np.ndarray, cache: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of (n, 112, 112, 3) faces the unit embeddings, those with the mirror image, and mask probabilities; kept on disk,
+    since they take minutes."""
     key = hashlib.sha256(model.read_bytes() + crops[:: max(len(crops) // 50, 1)].tobytes()).hexdigest()[:20]
     kept = cache / f"{key}.npz"
     if not kept.exists():
         net = Net(model)
-        seen = [net.seen(crop) for crop in crops]
+        seen = [net.seen(crop) for crop in tqdm(crops, model.name, mininterval=10)]
+        both = [net.seen(np.ascontiguousarray(crop[:, ::-1])) for crop in tqdm(crops, "mirrored", mininterval=10)]
+        vectors, mirrored = (np.array([s[0] for s in some]) for some in (seen, both))
         cache.mkdir(parents=True, exist_ok=True)
-        np.savez(kept, vectors=np.array([s[0] for s in seen]), told=np.array([s[1] for s in seen]))
+        np.savez(kept, vectors=vectors, closely=unit(vectors + mirrored), told=np.array([s[1] for s in seen]))
     with np.load(kept) as file:
-        return file["vectors"].astype(np.float32), file["told"]
+        return file["vectors"].astype(np.float32), file["closely"].astype(np.float32), file["told"]
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """The same directions, of length one."""
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
 
 
 def threshold(scores: np.ndarray, rate: float) -> float:
@@ -121,8 +136,8 @@ def verification(
     same = kind[:, 0] == 1
     genuine = at[same]
     for name, left, right in (
-        ("bare, bare", seen.bare, seen.bare),
-        ("bare, masked", seen.bare, seen.worn),
+        ("bare, bare", seen.enrolled, seen.bare),
+        ("bare, masked", seen.enrolled, seen.worn),
         ("masked, masked", seen.worn, seen.worn),
     ):
         scores = (left[at[:, 0]] * right[at[:, 1]]).sum(1)
@@ -156,10 +171,10 @@ def search(
         photos = [rng.permutation(np.nonzero(who == person)[0])[:2] for person in enrolled]
         gallery, own = (np.array([p[i] for p in photos]) for i in (0, 1))
         strangers = np.nonzero(~np.isin(who, enrolled))[0]
-        scores = probes[strangers] @ seen.bare[gallery].T
+        scores = probes[strangers] @ seen.enrolled[gallery].T
         scores[twice[np.ix_(strangers, gallery)]] = -1
         best = scores.max(1)
-        hit = probes[own] @ seen.bare[gallery].T
+        hit = probes[own] @ seen.enrolled[gallery].T
         rank1 = hit.argmax(1) == np.arange(size)
         for rate in missed:
             missed[rate].append(~(rank1 & (hit[np.arange(size), np.arange(size)] >= threshold(best, rate))))
@@ -186,7 +201,7 @@ def classifier(report: Report, model: Path, seen: Seen, worn: list[Path], people
     web = [row for row in really_worn(worn[0]) if row["at"] % 10 == 0]
     staff = really_worn(worn[1])
     told_web, told_staff = (
-        embedded(model, faces(folder, rows), cache)[1] for folder, rows in zip(worn, (web, staff), strict=True)
+        embedded(model, faces(folder, rows), cache)[2] for folder, rows in zip(worn, (web, staff), strict=True)
     )
     staff_of = np.array([Path(row["name"]).parent.name for row in staff])
     report.row("told bare: LFW", seen.told_bare < 0.5, people)
@@ -223,8 +238,8 @@ def main() -> None:
     report, twice = Report(), np.zeros(0)
     for model in wanted.models:
         print(f"{model.name} {hashlib.sha256(model.read_bytes()).hexdigest()[:16]}", flush=True)
-        (left, told_bare), (right, told_worn) = (embedded(model, crops, wanted.cache) for crops in (bare, worn))
-        seen = Seen(left, right, told_bare, told_worn, kinds)
+        (left, enrolled, told_bare), (_, right, told_worn) = (embedded(model, c, wanted.cache) for c in (bare, worn))
+        seen = Seen(enrolled, left, right, told_bare, told_worn, kinds)
         if twice.size == 0:
             twice = (left @ left.T > TWICE) & (who[:, None] != who[None, :])
             print(f"  {int(twice.sum()) // 2} pairs of photos are nearer than {TWICE} under two names: no impostors")

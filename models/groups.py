@@ -59,9 +59,9 @@ def main() -> None:
     counted = teacher @ teacher.T <= SAME
     np.fill_diagonal(counted, False)
     for model in wanted.models:
-        plain, masked = (embedded(model, faces, wanted.cache)[0] for faces in (bare, worn))
-        for cover, probes in (("bare", plain), ("masked", masked)):
-            scores = plain @ probes.T
+        plain, enrolled, _ = embedded(model, bare, wanted.cache)
+        for cover, probes in (("bare", plain), ("masked", embedded(model, worn, wanted.cache)[1])):
+            scores = enrolled @ probes.T
             limit = threshold(scores[counted], wanted.rate)
             print(f"{model.name}, {cover} probes, score {limit:.3f} for {wanted.rate:.0e} of all")
             for name, members in groups(crops.names[use]).items():

@@ -41,3 +41,8 @@ class Net:
     def embedding(self, image: np.ndarray) -> np.ndarray:
         """The embedding alone."""
         return self.seen(image)[0]
+
+    def template(self, image: np.ndarray) -> np.ndarray:
+        """The mean of the face's embedding and its mirror image's: what the gate enrols, and its masked probes."""
+        both = self.embedding(image) + self.embedding(np.ascontiguousarray(image[:, ::-1]))
+        return np.asarray(both / np.linalg.norm(both))

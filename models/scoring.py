@@ -17,7 +17,7 @@ import numpy as np
 
 from crops import Crops, cut, read
 from disturb import disturbed
-from evaluate import embedded
+from evaluate import embedded, unit
 
 MOST = 500
 """Photos taken of each folder."""
@@ -26,11 +26,6 @@ NEIGHBOURS = 50
 FRAMES = 3
 
 Vectors = np.ndarray
-
-
-def unit(vectors: Vectors) -> Vectors:
-    """The same directions, of length one."""
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
 
 
 def normalised(scores: Vectors, templates: Vectors, probes: Vectors, cohort: Vectors) -> Vectors:

@@ -20,9 +20,7 @@ between where a network started and where a fine-tune took it lie networks that 
 from __future__ import annotations
 
 import argparse
-import itertools
 import math
-import multiprocessing
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -34,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import chain as chains
+from beside import beside
 from chain import Chain
 from crops import Crops, cut, read
 from disturb import disturbed
@@ -44,6 +43,8 @@ TEMPERATURE = 0.08
 RELATIONAL = 0.3
 WORN_SHARE = 0.6
 """Of a batch: faces with a drawn mask."""
+MADE = 18
+"""Of a batch: blend.py's faces of nobody, where there are any."""
 KEPT = 0.6
 """Share of each learnt step that is written."""
 SHARES = (0.3, 0.45, 0.6, 0.75, 1.0)
@@ -80,8 +81,13 @@ class Block(nn.Module):
         weights, bias, slopes = self.now()
         weights = rounded(weights) if self.rounds else weights
         groups = x.shape[1] if self.depthwise else 1
-        y = functional.conv2d(x, weights, bias, self.stride, weights.shape[2] // 2, 1, groups)
-        return functional.prelu(y, slopes)
+        # oneDNN's bfloat16 gradient of a depthwise convolution that strides is many times slower than float32's.
+        slow = self.learns and self.depthwise and self.stride == 2
+        with torch.autocast("cpu", torch.bfloat16, enabled=not slow):
+            y = functional.conv2d(
+                x.float() if slow else x, weights, bias, self.stride, weights.shape[2] // 2, 1, groups
+            )
+            return functional.prelu(y, slopes.to(y.dtype))
 
 
 def rounded(weights: Tensor) -> Tensor:
@@ -121,7 +127,7 @@ class Student(nn.Module):
             x = self.blocks[:FROZEN](images)
         x = self.blocks[FROZEN:](x)
         weights, bias = self.now()
-        embedding = functional.linear(x.flatten(1), rounded(weights) if self.rounds else weights, bias)
+        embedding = functional.linear(x.flatten(1).float(), rounded(weights) if self.rounds else weights, bias)
         return functional.normalize(embedding)
 
 
@@ -137,11 +143,27 @@ def written(student: Student, chain: Chain, share: float) -> Chain:
 
 def samples(parts: list[Crops], rng: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
     """Batches without end: (b, 112, 112, 3) uint8, (b, 128) targets, (b,) whether a mask is worn."""
-    where = np.array([(i, n) for i, p in enumerate(parts) for n in np.nonzero(p.counts & ~p.held)[0]])
-    order = (place for _ in itertools.count() for place in rng.permutation(len(where)))
+    orders = [
+        shuffled([(i, n) for i, p in enumerate(parts) if p.made == made for n in lessons(p)], rng)
+        for made in (False, True)
+    ]
+    made = MADE if any(p.made for p in parts) else 0
     while True:
-        rows = [sample(parts[i], n, rng) for i, n in where[list(itertools.islice(order, BATCH))]]
+        places = [next(orders[False]) for _ in range(BATCH - made)] + [next(orders[True]) for _ in range(made)]
+        rows = [sample(parts[i], n, rng) for i, n in places]
         yield tuple(np.stack(kind) for kind in zip(*rows, strict=True))
+
+
+def lessons(one: Crops) -> np.ndarray:
+    """The photos of a folder that may be learnt from."""
+    return np.nonzero(one.counts & ~one.held)[0]
+
+
+def shuffled(places: list[tuple[int, int]], rng: np.random.Generator) -> Iterator[tuple[int, int]]:
+    """The places without end, each as often as the others."""
+    while True:
+        for place in rng.permutation(len(places)):
+            yield places[place]
 
 
 def sample(one: Crops, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.bool_]:
@@ -150,20 +172,6 @@ def sample(one: Crops, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np
     masked = len(variants) > 0 and rng.random() < WORN_SHARE
     crop = one.worn[n, rng.choice(variants)] if masked else one.bare[n]
     return disturbed(np.asarray(crop), rng, strong=bool(rng.random() < 0.6)), one.teacher[n], np.bool_(masked)
-
-
-def beside(batches: Iterator[tuple[np.ndarray, ...]]) -> Iterator[tuple[np.ndarray, ...]]:
-    """The same batches, made by a process beside the training: a thread would hold it up."""
-    fork = multiprocessing.get_context("fork")
-    ready = fork.Queue(6)
-
-    def fill() -> None:
-        for batch in batches:
-            ready.put(batch)
-
-    fork.Process(target=fill, daemon=True).start()
-    while True:
-        yield ready.get()
 
 
 def images(crops: np.ndarray) -> Tensor:
@@ -188,7 +196,7 @@ def loss(student: Student, batch: tuple[np.ndarray, ...], others: Tensor) -> tup
 class Exam:
     """Held-back faces: people with names against their own other photos, and everybody else as impostors."""
 
-    def __init__(self, parts: list[Crops], size: int = 500) -> None:
+    def __init__(self, parts: list[Crops], size: int = 400) -> None:
         rng = np.random.default_rng(1)
         bare, worn, who = [], [], []
         for i, one in enumerate(parts):
@@ -202,9 +210,7 @@ class Exam:
     @torch.no_grad()
     def __call__(self, student: Student) -> str:
         """A line of verification rates; `held` people are few: good for following one run, no result."""
-        student.eval()
         bare, worn = (self._seen(student, crops) for crops in (self.bare, self.worn))
-        student.train()
         apart = self.who[:, None] != self.who[None]
         other = ~apart & ~np.eye(len(self.who), dtype=bool)
         line = []
@@ -228,7 +234,7 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--minutes", type=float, default=50)
     parser.add_argument("--rate", type=float, default=6e-4, help="of a step relative to a channel's size")
-    parser.add_argument("--exam-every", type=float, default=10, help="minutes")
+    parser.add_argument("--exam-every", type=float, default=15, help="minutes")
     parser.add_argument("--resume", action="store_true")
     wanted = parser.parse_args()
     torch.manual_seed(7)
@@ -244,7 +250,7 @@ def main() -> None:
         optimizer.load_state_dict(state["optimizer"])
         spent, shown = state["spent"], state["shown"]
     exam = Exam(parts)
-    others = torch.from_numpy(np.concatenate([p.teacher[p.counts & ~p.held] for p in parts]))
+    others = torch.from_numpy(np.concatenate([p.teacher[lessons(p)] for p in parts]))
     print(f"{len(others)} photos to learn from, {len(exam.who)} in the exam; start: {exam(student)}", flush=True)
     begun, examined, log = time.monotonic() - spent, time.monotonic(), []
     for batch in beside(samples(parts, np.random.default_rng(7 + shown))):

@@ -84,7 +84,9 @@ def test_more_photos_than_two_people_have_is_measured_from_their_scores_alone() 
     faces = np.repeat(rng.normal(size=(40, 16)), 3, axis=0) + rng.normal(size=(120, 16)) * 0.4
     faces /= np.linalg.norm(faces, axis=1, keepdims=True)
     shown = tuple(
-        evaluating.Shown(Path(f"{n}.jpg"), f"p{n // 3}", Cover.MASKED if n % 3 == 2 else Cover.BARE, probe=face)
+        evaluating.Shown(
+            Path(f"{n}.jpg"), f"p{n // 3}", Cover.MASKED if n % 3 == 2 else Cover.BARE, probe=face, template=face
+        )
         for n, face in enumerate(faces.astype(np.float32))
     )
     found = evaluating.Found(shown)

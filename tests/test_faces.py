@@ -175,6 +175,32 @@ def test_the_refiner_follows_a_shift_to_a_fraction_of_a_pixel(faces: Faces) -> N
     assert faces.refine(moved, elsewhere).landmarks == pytest.approx(expected, abs=0.1)
 
 
+@pytest.mark.parametrize("path", PEOPLE, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_mirror_hardly_changes_where_the_refiner_finds_a_face(faces: Faces, path: Path) -> None:
+    picture, face = portrait(faces, path)
+    width = picture.size[0]
+    mirror = Picture.from_rgb(picture.rgb()[:, ::-1].copy())
+    left, top, right, bottom = face.box
+    flipped = np.column_stack([width - 1 - face.landmarks[:, 0], face.landmarks[:, 1]])[[1, 0, 2, 4, 3]]
+    other = replace(face, box=(width - right, top, width - left, bottom), landmarks=flipped.astype(np.float32))
+    seen, there = faces.refine(picture, face).landmarks, faces.refine(mirror, other).landmarks
+    back = np.column_stack([width - 1 - there[:, 0], there[:, 1]])[[1, 0, 2, 4, 3]]
+    # Not exactly: the template that faces are laid out on is not quite even itself.
+    assert back == pytest.approx(seen, abs=0.01 * face.height)
+
+
+def test_a_masked_face_and_a_close_look_are_alike_in_the_mirror(faces: Faces) -> None:
+    bare = crop(faces, DATA / "Hopper/enrol.jpg")
+    worn = masks.draw(bare, align.TEMPLATE, "surgical", np.random.default_rng(3))
+    for face, closely in ((worn, False), (bare, True)):
+        (seen, told), (there, _) = (faces.recognise(f, closely=closely) for f in (face, face[:, ::-1].copy()))
+        assert seen @ there == pytest.approx(1, abs=1e-4)
+        assert (told >= 0.5) == (face is worn)
+    plain, mirrored = (faces.recognise(f)[0] for f in (bare, bare[:, ::-1].copy()))
+    assert plain @ mirrored < 0.999, "a bare look is one look: it must not cost two"
+    assert np.linalg.norm(faces.recognise(worn)[0]) == pytest.approx(1, abs=1e-5)
+
+
 def test_embeddings_are_unit_vectors_and_repeat(faces: Faces) -> None:
     first, again = (embedding(faces, "Hopper/enrol.jpg") for _ in range(2))
     assert first.shape == (128,)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from maskgate import align
 from maskgate.calibrate import Calibration, Curve
 from maskgate.pixels import Picture
-from maskgate.values import Cover, Embedding, Face, Image, Matrix, ModelError, Points
+from maskgate.values import Cover, Embedding, Face, Image, Matrix, ModelError, Points, cover_of
 
 Floats = NDArray[np.float32]
 
@@ -200,22 +200,41 @@ class Faces:
         """Return `face` with its five landmarks where they lie under a mask too, and `eyes_apart` set.
 
         The detector's are guesses under a mask. The refiner sees the face laid out by them, and sets them right as long
-        as they are off by less than about three tenths of the eyes' distance.
+        as they are off by less than about three tenths of the eyes' distance. It sees the mirror image too, and the
+        mean of both is what counts.
         """
         side = self.refiner.size[0]
         places = _places(side)
         there = align.similarity(face.landmarks, places, align.WEIGHTS)
-        offsets = self.refiner.run(picture.sample(there, (side, side)))[0].reshape(5, 2) * REFINER_UNIT
+        laid = picture.sample(there, (side, side))
+        told, mirrored = (
+            places + self.refiner.run(image)[0].reshape(5, 2) * REFINER_UNIT
+            for image in (laid, np.ascontiguousarray(laid[:, ::-1]))
+        )
+        # Right and left change places in a mirror.
+        mirrored = np.column_stack([side - 1 - mirrored[:, 0], mirrored[:, 1]])[[1, 0, 2, 4, 3]]
         back = np.linalg.inv(np.vstack([there, (0, 0, 1)]))[:2]
-        landmarks = ((places + offsets) @ back[:, :2].T + back[:, 2]).astype(np.float32)
+        landmarks = ((told + mirrored) / 2 @ back[:, :2].T + back[:, 2]).astype(np.float32)
         span = max(float(np.hypot(*(face.landmarks[1] - face.landmarks[0]))), 1e-6)
         apart = float(np.hypot(*(landmarks[:2] - face.landmarks[:2]).T).mean()) / span
         return replace(face, landmarks=landmarks, eyes_apart=apart)
 
-    def recognise(self, crop: Image) -> tuple[Embedding, float]:
-        """Return the embedding of an aligned (112, 112, 3) face and the probability, 0 to 1, that it wears a mask."""
+    def recognise(self, crop: Image, *, closely: bool = False) -> tuple[Embedding, float]:
+        """Return the embedding of an aligned (112, 112, 3) face and the probability, 0 to 1, that it wears a mask.
+
+        The embedding of a masked face, and of any that is looked at `closely`, as for enrolment, is the mean of the
+        face's and its mirror image's: nearer to the person, for twice the time. models/MODEL_CARD.md has by how much.
+        """
         vector, masked = self.network.run(crop)
-        return (vector / max(float(np.linalg.norm(vector)), 1e-9)).astype(np.float32), float(masked[0])
+        embedding = _unit(vector)
+        if closely or cover_of(float(masked[0])) is Cover.MASKED:
+            embedding = _unit(embedding + _unit(self.network.run(np.ascontiguousarray(crop[:, ::-1]))[0]))
+        return embedding, float(masked[0])
+
+
+def _unit(vector: Floats) -> Embedding:
+    """Return the direction of `vector`."""
+    return (vector / max(float(np.linalg.norm(vector)), 1e-9)).astype(np.float32)
 
 
 def load(models: Path, *, threads: int) -> Faces:

@@ -78,9 +78,19 @@ def others_near(found: Sequence[Face], face: Face) -> int:
 
 
 def view(
-    faces: Faces, picture: Picture, face: Face, bounds: align.Bounds, stages: Stages, *, anyway: bool = False
+    faces: Faces,
+    picture: Picture,
+    face: Face,
+    bounds: align.Bounds,
+    stages: Stages,
+    *,
+    anyway: bool = False,
+    closely: bool = False,
 ) -> View:
-    """Align and judge `face` of `picture`; if it is usable, or `anyway`, also see whether it is masked and embed it."""
+    """Align and judge `face` of `picture`; if it is usable, or `anyway`, also see whether it is masked and embed it.
+
+    `closely` is for a photo to be enrolled; see `Faces.recognise`.
+    """
     with stages.time("refine"):
         face = faces.refine(picture, face)
     with stages.time("align"):
@@ -90,7 +100,7 @@ def view(
     if not quality.usable and not anyway:
         return View(face, crop, quality)
     with stages.time("embed"):
-        probe, masked = faces.recognise(crop)
+        probe, masked = faces.recognise(crop, closely=closely)
     return View(face, crop, quality, masked, probe)
 
 
@@ -148,7 +158,7 @@ def portrait(faces: Faces, picture: Picture, bounds: align.Bounds, *, of: str) -
     others = others_near(found, face)
     if others:
         raise BadPhoto(f"{of}: {others + 1} faces are in the photo; crop it to the one person")
-    seen = view(faces, picture, face, bounds, Stages())
+    seen = view(faces, picture, face, bounds, Stages(), closely=True)
     if seen.quality.faults:
         raise BadPhoto(f"{of}: {FAULTS[seen.quality.faults[0]]} ({seen.quality.faults[0]})")
     return seen

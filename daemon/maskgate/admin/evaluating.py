@@ -90,6 +90,8 @@ class Shown:
     faults: tuple[str, ...] = ()
     told: Cover | None = None
     probe: Embedding | None = None
+    template: Embedding | None = None
+    """As it would be enrolled."""
 
     @property
     def cover(self) -> Cover | None:
@@ -147,7 +149,8 @@ def _seen(path: Path, person: str, faces: Faces, bounds: align.Bounds) -> Shown:
         return Shown(path, person, told, f"{path}: no face found")
     seen = look.view(faces, picture, face, bounds, look.Stages(), anyway=True)
     cover = Cover.MASKED if (seen.masked or 0.0) >= 0.5 else Cover.BARE
-    return Shown(path, person, told, None, seen.quality.faults, cover, seen.probe)
+    template, _ = faces.recognise(seen.crop, closely=True)
+    return Shown(path, person, told, None, seen.quality.faults, cover, seen.probe, template)
 
 
 # -- measuring -----------------------------------------------------------------------------------------------------
@@ -166,8 +169,11 @@ class Found:
         _, self.people = np.unique([s.person for s in shown], return_inverse=True)
         self.masked = np.array([s.cover is Cover.MASKED for s in shown], bool)
         self.bare_at = np.nonzero(~self.masked)[0]
-        self.probes = np.array([s.probe for s in shown], np.float32).reshape(len(shown), -1)
-        self.scores = self.probes[self.bare_at] @ self.probes.T
+        probes, templates = (
+            np.array(some, np.float32).reshape(len(shown), -1)
+            for some in ([s.probe for s in shown], [s.template for s in shown])
+        )
+        self.scores = templates[self.bare_at] @ probes.T
         self.same_photo = self.bare_at[:, None] == np.arange(len(shown))[None, :]
 
     def pairs(self, cover: Cover) -> tuple[Any, Any, Any]:
