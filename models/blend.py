@@ -2,10 +2,11 @@
 
     PYTHONPATH=daemon python models/blend.py OUT FOLDER... [--count 12000]
 
-FOLDERs are prepare.py's with a `teacher.npy`; only photos that train.py may learn from are taken. Thousands of people are
-few for a network that has to place any face; a blend of two aligned faces, bent smoothly, is one more that the teacher
-can be asked about (mixing for distillation after Beyer et al. 2022, "Knowledge distillation: A good teacher is patient
-and consistent"). OUT has prepare.py's form, for teach.py to embed; nothing in it is ever held back or measured on.
+FOLDERs are prepare.py's with a `teacher.npy`; only photos that train.py may learn from are taken. Thousands of people
+are few for a network that has to place any face; a blend of two aligned faces, bent smoothly, is one more that the
+teacher can be asked about (mixing for distillation after Beyer et al. 2022, "Knowledge distillation: A good teacher is
+patient and consistent"). OUT has prepare.py's form, for teach.py to embed; nothing in it is ever held back or measured
+on.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def bent(face: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     mesh = []
     for row in range(KNOTS - 1):
         for column in range(KNOTS - 1):
-            box = tuple(int(round(v)) for v in (at[column], at[row], at[column + 1], at[row + 1]))
+            box = tuple(round(float(v)) for v in (at[column], at[row], at[column + 1], at[row + 1]))
             corners = [knots[row, column], knots[row + 1, column], knots[row + 1, column + 1], knots[row, column + 1]]
             mesh.append((box, tuple(float(v) for corner in corners for v in corner)))
     image = Pillow.fromarray(face).transform((FULL, FULL), Pillow.Transform.MESH, mesh, Pillow.Resampling.BILINEAR)
