@@ -10,6 +10,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -126,6 +127,15 @@ def test_a_person_reads_when_who_and_why(house: House) -> None:
     first, *_, last = house.run("log", "--since", "2026-01-05", "--until", "2026-01-07").out.splitlines()
     assert first == "2026-01-05 12:00:00  GRANTED     Ada  granted, score 0.500 of 0.400, margin 0.200, masked"
     assert last.startswith("2026-01-07 12:00:00  refused     stranger  poor_picture")
+
+
+def test_a_person_reads_how_live_a_face_looked_and_which_cue_refused_it(house: House) -> None:
+    refused = decision(8, "Ada", "not_live")
+    with house.store() as store:
+        store.record(replace(refused, live=0.0412, detail={"live": [0.04, 0.03, 0.05], "cue": "passive"}))
+    told = house.run("log", "--reason", "not_live")
+    assert told.out.rstrip().endswith("Ada  not_live, score 0.500 of 0.400, margin 0.200, masked, live 0.041 (passive)")
+    assert house.run("log", "--json", "--reason", "not_live").objects[0]["detail"]["live"] == [0.04, 0.03, 0.05]
 
 
 def test_a_follower_tells_each_event_once_as_it_comes(house: House) -> None:

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -20,11 +21,12 @@ from films import Film, approach, empty_scene
 from maskgate import config, decide, look
 from maskgate.camera import Frame
 from maskgate.control import ask
+from maskgate.cues import Cue, Says, Verdict
 from maskgate.faces import Faces
 from maskgate.gate import Gate, open_gate
 from maskgate.run import Hands, Moment, Roster, attend, serve
 from maskgate.store import Event, Store, open_store
-from maskgate.values import StoreError
+from maskgate.values import ModelError, StoreError
 from people import Enrolled
 
 
@@ -91,6 +93,35 @@ def test_a_stranger_is_refused_and_nothing_is_driven(
         assert {(d.granted, d.reason) for d in decisions(moments)} == {(False, "unknown")}
         assert gate.edges() == []
         assert [event.reason for event in store.events() if event.kind == "decision"] == ["unknown"]
+
+
+def test_a_refused_attack_is_recorded_with_what_each_look_and_cue_said(
+    faces: Faces, enrolled: Enrolled, settings: config.Settings, gate: Gate
+) -> None:
+    passive = Cue("passive", Says.ATTACK, 0.1234)
+    refusal = decide.Decision(
+        at_s=1.0, granted=False, reason="not_live", subject=enrolled.name, live=0.1234, lives=(0.1234, 0.1, None)
+    )
+    refusal = replace(refusal, verdict=Verdict((passive,)))
+    frame = next(approach(enrolled.probe).frames())
+    with enrolled.store(settings) as store:
+        hands = Hands(store, gate, settings.policy)
+        hands.carry_out(refusal, frame)
+        hands.carry_out(replace(refusal, suspected=True), frame)
+        first, second, alarm = list(store.events())[-3:]
+    assert (first.subject, first.granted, first.reason, first.live) == (enrolled.name, False, "not_live", 0.1234)
+    assert first.detail["live"] == [0.123, 0.1, None]
+    assert first.detail["cue"] == "passive"
+    assert first.detail["cues"] == {"passive": ["attack", 0.123]}
+    assert second.kind == "decision"
+    assert alarm.kind == "attack_suspected"
+    assert gate.edges() == []
+
+
+def test_liveness_that_cannot_be_judged_keeps_the_gate_from_starting(faces: Faces, settings: config.Settings) -> None:
+    policy = msgspec.structs.replace(settings.policy, liveness="balanced")
+    with pytest.raises(ModelError, match="no network for liveness"):
+        Roster(None, faces, msgspec.structs.replace(settings, policy=policy))
 
 
 class Watched(Store):

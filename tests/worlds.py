@@ -44,6 +44,7 @@ def sighting(
     masked: float = 0.0,
     probe: Embedding | None = None,
     others: int = 0,
+    live: float | None = None,
 ) -> Sighting:
     """Return a usable sighting, unless `quality` says otherwise."""
     seen = person(1) if probe is None and quality.usable else probe
@@ -55,6 +56,7 @@ def sighting(
         probe=seen if quality.usable else None,
         match=match,
         others=others,
+        live=live,
     )
 
 

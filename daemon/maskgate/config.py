@@ -92,8 +92,8 @@ class Policy(_Section, frozen=True):
     """With two faces in the zone: attend to the larger, or refuse while both are there."""
     when_log_fails: Literal["refuse", "admit"] = "refuse"
     """What happens to a grant that cannot be recorded."""
-    liveness: Literal["off"] = "off"
-    """No liveness check exists yet: a picture of a resident is taken for the resident."""
+    liveness: Literal["strict", "balanced", "off"] = "off"
+    """How sure the gate must be that a person stands there; `off` takes a picture of a resident for the resident."""
 
 
 class Quality(_Section, frozen=True):

@@ -4,6 +4,8 @@
 then, a decision. It is the only place where a grant is made. Its laws are tested as properties:
 - a grant needs `agree` usable, fresh sightings in a row of one subject, each above the threshold of its cover, each
   with the margin; so raising a threshold never adds a grant, and a stranger is never granted;
+- with liveness judged, a grant also needs the network for liveness to call those very sightings live, and no cue to say
+  attack; an attack is never granted, no answer is no grant, being stricter never adds a grant;
 - one visit ends in at most one decision; two grants of one subject are at least `regrant_s` apart;
 - who is refused too often waits; nobody else does.
 """
@@ -14,6 +16,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from maskgate.cues import ENOUGH, UNJUDGED, Rules, Verdict, judge
 from maskgate.values import Cover, Embedding, Face, Match, Sighting
 
 LONGEST_WAIT_S = 600.0
@@ -22,6 +25,10 @@ FORGET_S = 3 * LONGEST_WAIT_S
 """A refused person is remembered this long after the last refusal."""
 REMEMBER = 32
 """At most so many refused persons are remembered; the longest ago is dropped."""
+ATTACKS = {"passive": "not_live"}
+"""The reason of a visit that this cue refuses."""
+SUSPICIOUS = 5
+"""So many refused attacks with one face in a row are worth an alarm."""
 AHEAD_S = 0.1
 """A frame may seem this much newer than the clock (two clocks read apart), no more."""
 
@@ -43,6 +50,13 @@ class Policy:
     stale_s: float
     one_face: bool
     """Refuse while two faces are in the zone; otherwise the larger one counts."""
+    liveness: Rules | None = None
+    """None takes a picture for the person."""
+
+    @property
+    def in_a_row(self) -> int:
+        """Agreeing sightings that a grant needs: enough for liveness, too, where it is judged."""
+        return self.agree if self.liveness is None else max(self.agree, ENOUGH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +69,7 @@ class Decision:
     reason: str
     """A key of `reasons.REASONS`."""
     subject: str | None = None
-    """Who was recognised; None for nobody."""
+    """Who was recognised, or whose picture was refused; None for nobody."""
     score: float | None = None
     """Of the best usable sighting; None when there was none."""
     margin: float | None = None
@@ -63,6 +77,13 @@ class Decision:
     """What that sighting's score was held against."""
     masked: float | None = None
     live: float | None = None
+    """Median over the looks, as judged; None when it was not."""
+    lives: tuple[float | None, ...] = ()
+    """Of each usable sighting in turn."""
+    verdict: Verdict = UNJUDGED
+    """What the cues said; empty when liveness was not judged."""
+    suspected: bool = False
+    """True when this makes SUSPICIOUS refused attacks with one face in a row."""
     frames: int = 0
     """Usable sightings that went into it."""
     first_s: float = 0.0
@@ -80,6 +101,8 @@ class Refused:
     probe: Embedding
     count: int
     last_s: float
+    attacks: int = 0
+    """How many of the latest refusals in a row were of attacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +118,8 @@ class Visit:
     looks: int = 0
     streak: tuple[Sighting, ...] = ()
     """The latest usable sightings in a row above the threshold and with the margin."""
+    seen: tuple[Sighting, ...] = ()
+    """Every usable sighting: what liveness is judged on."""
     named: frozenset[str] = frozenset()
     """Every subject the face was taken for in such a sighting."""
     best: Sighting | None = None
@@ -139,9 +164,10 @@ def step(
     if visit.decision is not None:
         return replace(attention, visit=_after(visit, attention.refused, now_s, sighting, policy)), None
     visit = _look(visit, now_s, sighting, policy)
-    decision = _verdict(visit, attention, now_s, policy)
-    visit = replace(visit, decision=decision)
-    return _note(replace(attention, visit=visit), visit, decision, policy), decision
+    decision = _decide(visit, attention, now_s, policy)
+    visit = replace(visit, decision=decision, seen=() if decision else visit.seen)
+    attention = _note(replace(attention, visit=visit), visit, decision, policy)
+    return attention, decision and replace(decision, suspected=_is_suspicious(visit, decision, attention))
 
 
 def _is_over(visit: Visit, now_s: float, sighting: Sighting | None, policy: Policy) -> bool:
@@ -160,7 +186,8 @@ def _after(
     assert visit.decision is not None  # the caller asks for decided visits alone
     waits = visit.probe is not None and _must_wait(visit.probe, refused, now_s, policy)
     waits = waits and visit.decision.reason == "backing_off"
-    if visit.decision.subject is None and not waits and now_s - visit.decision.at_s >= policy.retry_s:
+    was_let_in = visit.decision.reason in ("granted", "just_granted")
+    if not was_let_in and not waits and now_s - visit.decision.at_s >= policy.retry_s:
         return None
     if not sighting.usable or sighting.probe is None or visit.probe is None:
         return visit
@@ -178,6 +205,7 @@ def _look(visit: Visit, now_s: float, sighting: Sighting, policy: Policy) -> Vis
         visit,
         first_usable_s=sighting.at_s if visit.first_usable_s is None else visit.first_usable_s,
         looks=visit.looks + 1,
+        seen=(*visit.seen, sighting),
         probe=sighting.probe,
         best=sighting if _beats(sighting, visit.best) else visit.best,
     )
@@ -203,7 +231,7 @@ def _weigh(visit: Visit, sighting: Sighting, policy: Policy) -> Visit:
     return replace(visit, streak=(*visit.streak, sighting), named=visit.named | {match.subject})
 
 
-def _verdict(visit: Visit, attention: Attention, now_s: float, policy: Policy) -> Decision | None:
+def _decide(visit: Visit, attention: Attention, now_s: float, policy: Policy) -> Decision | None:
     """Decide an undecided visit, or None to look on."""
     if visit.first_usable_s is None:
         waited = now_s - visit.first_s >= 2 * policy.patience_s
@@ -212,11 +240,22 @@ def _verdict(visit: Visit, attention: Attention, now_s: float, policy: Policy) -
         return _refusal(visit, now_s, "backing_off", policy)
     if len(visit.named) > 1:
         return _refusal(visit, now_s, "wavering", policy)
-    if len(visit.streak) >= policy.agree:
+    recognised = len(visit.streak) >= policy.in_a_row
+    ended = visit.looks >= policy.looks or now_s - visit.first_usable_s >= policy.patience_s
+    if not recognised and not ended:
+        return None
+    if (attack := _verdict(visit, policy).attack) is not None:
+        return _refusal(visit, now_s, ATTACKS[attack.name], policy)
+    if recognised and (policy.liveness is None or _verdict(visit, policy).is_live):
         return _grant(visit, attention, now_s, policy)
-    if visit.looks >= policy.looks or now_s - visit.first_usable_s >= policy.patience_s:
-        return _refusal(visit, now_s, _why_not(visit), policy)
+    if ended:
+        return _refusal(visit, now_s, "no_liveness" if recognised else _why_not(visit), policy)
     return None
+
+
+def _verdict(visit: Visit, policy: Policy) -> Verdict:
+    """Ask the cues about an undecided visit; an empty verdict where liveness is not judged."""
+    return UNJUDGED if policy.liveness is None else judge(visit.seen, visit.streak, policy.liveness)
 
 
 def _grant(visit: Visit, attention: Attention, now_s: float, policy: Policy) -> Decision:
@@ -231,13 +270,16 @@ def _grant(visit: Visit, attention: Attention, now_s: float, policy: Policy) -> 
 
 
 def _refusal(visit: Visit, now_s: float, reason: str, policy: Policy) -> Decision:
-    """Refuse, for `reason`."""
-    return _outcome(visit, now_s, visit.best, reason, policy)
+    """Refuse, for `reason`; an attack with the face of a subject is laid to that subject's name."""
+    refusal = _outcome(visit, now_s, visit.best, reason, policy)
+    taken_for = next(iter(visit.named)) if reason in ATTACKS.values() and len(visit.named) == 1 else None
+    return replace(refusal, subject=taken_for)
 
 
 def _outcome(visit: Visit, now_s: float, shown: Sighting | None, reason: str, policy: Policy) -> Decision:
     """Word a decision around the sighting that is to stand in the log; not granted."""
     match: Match | None = shown.match if shown else None
+    verdict = _verdict(visit, policy)
     return Decision(
         at_s=now_s,
         granted=False,
@@ -246,7 +288,9 @@ def _outcome(visit: Visit, now_s: float, shown: Sighting | None, reason: str, po
         margin=match.margin if match else None,
         threshold=policy.thresholds[shown.cover] if shown else None,
         masked=shown.masked if shown else None,
-        live=shown.live if shown else None,
+        live=verdict.live,
+        lives=tuple(sighting.live for sighting in visit.seen),
+        verdict=verdict,
         frames=visit.looks,
         first_s=visit.first_s,
         first_usable_s=visit.first_usable_s,
@@ -270,7 +314,8 @@ def _parting(visit: Visit, now_s: float, policy: Policy) -> Decision | None:
     if visit.looks < policy.agree and visit.last_s - visit.first_s < policy.gone_s:
         return None
     if visit.looks:
-        return _refusal(visit, now_s, "left", policy)
+        attack = _verdict(visit, policy).attack
+        return _refusal(visit, now_s, ATTACKS[attack.name] if attack else "left", policy)
     return _refusal(visit, now_s, "stale" if visit.stale else "poor_picture", policy)
 
 
@@ -287,7 +332,8 @@ def _note(attention: Attention, visit: Visit, decision: Decision | None, policy:
 def _remember(refused: tuple[Refused, ...], visit: Visit, decision: Decision, policy: Policy) -> tuple[Refused, ...]:
     """Count a refusal against the face it was made of; a grant wipes that face's slate."""
     kept = tuple(person for person in refused if decision.at_s - person.last_s < FORGET_S)
-    counts = decision.reason in ("unknown", "thin_margin", "wavering") or decision.granted
+    is_attack = decision.reason in ATTACKS.values()
+    counts = decision.reason in ("unknown", "thin_margin", "wavering") or is_attack or decision.granted
     if visit.probe is None or not counts:
         return kept
     mine = [person for person in kept if _is_same(person.probe, visit.probe, policy)]
@@ -295,7 +341,19 @@ def _remember(refused: tuple[Refused, ...], visit: Visit, decision: Decision, po
     if decision.granted:
         return others
     count = 1 + max((person.count for person in mine), default=0)
-    return (*others, Refused(visit.probe, count, decision.at_s))[-REMEMBER:]
+    attacks = 1 + max((person.attacks for person in mine), default=0) if is_attack else 0
+    return (*others, Refused(visit.probe, count, decision.at_s, attacks))[-REMEMBER:]
+
+
+def _is_suspicious(visit: Visit, decision: Decision, attention: Attention) -> bool:
+    """Tell whether `decision`, just noted, is the fifth refused attack with one face in a row, or the tenth, ..."""
+    latest = attention.refused[-1] if attention.refused else None
+    return (
+        decision.reason in ATTACKS.values()
+        and latest is not None
+        and latest.probe is visit.probe
+        and latest.attacks % SUSPICIOUS == 0
+    )
 
 
 def _must_wait(probe: Embedding, refused: tuple[Refused, ...], now_s: float, policy: Policy) -> bool:

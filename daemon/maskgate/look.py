@@ -12,12 +12,24 @@ from time import perf_counter
 
 import numpy as np
 
-from maskgate import align, config, decide
+from maskgate import align, config, cues, decide
 from maskgate.calibrate import Threshold, odds
 from maskgate.faces import Faces
 from maskgate.match import Gallery
 from maskgate.pixels import Picture
-from maskgate.values import FAULTS, BadPhoto, Cover, Embedding, Face, Image, Match, Quality, Sighting, cover_of
+from maskgate.values import (
+    FAULTS,
+    BadPhoto,
+    Cover,
+    Embedding,
+    Face,
+    Image,
+    Match,
+    ModelError,
+    Quality,
+    Sighting,
+    cover_of,
+)
 
 CROWD_SHARE = 0.3
 """A further face counts when its box has this share of the foremost one's area: it stands about as near."""
@@ -181,6 +193,15 @@ def odds_of(limit: Threshold, settings: config.Policy, templates: int) -> int:
     return odds(limit, templates=templates, looks=settings.looks, agree=settings.agree)
 
 
+def rules_of(settings: config.Policy) -> cues.Rules | None:
+    """Return how sure of life the gate must be, None where it is not asked; ModelError without a network to ask."""
+    if settings.liveness == "off":
+        return None
+    raise ModelError(
+        f'policy.liveness is "{settings.liveness}", but this release has no network for liveness; say "off"'
+    )
+
+
 def policy_of(settings: config.Settings, faces: Faces, templates: int) -> decide.Policy:
     """Return the decision's policy for a gallery of so many templates."""
     policy = settings.policy
@@ -198,4 +219,5 @@ def policy_of(settings: config.Settings, faces: Faces, templates: int) -> decide
         backoff_s=policy.backoff_s,
         stale_s=settings.camera.stale_s,
         one_face=policy.two_faces == "refuse",
+        liveness=rules_of(policy),
     )

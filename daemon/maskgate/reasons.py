@@ -7,6 +7,8 @@ REASONS: dict[str, str] = {
     "unknown": "The face is nobody's in the gallery.",
     "thin_margin": "Two subjects were about equally near; the gate does not guess.",
     "wavering": "Different sightings of one face were recognised as different subjects.",
+    "not_live": "The network for liveness took the face for a picture of one.",
+    "no_liveness": "Liveness could not be judged, and without an answer the gate is not opened.",
     "two_faces": "Two faces were in the zone, and the policy wants one.",
     "just_granted": "The subject was let in a moment ago; the gate is not opened again within the re-grant interval.",
     "backing_off": "This person was refused too often in a row and has to wait; others are served.",

@@ -132,6 +132,8 @@ def event_of(decision: decide.Decision, frame: Frame) -> Event:
         detail["fault"] = decision.fault
     if frame.origin:
         detail["origin"] = frame.origin
+    if decision.verdict.cues:
+        detail |= _words_of_liveness(decision)
     return Event(
         kind="decision",
         subject=decision.subject,
@@ -144,6 +146,16 @@ def event_of(decision: decide.Decision, frame: Frame) -> Event:
         live=decision.live,
         detail=detail,
     )
+
+
+def _words_of_liveness(decision: decide.Decision) -> dict[str, object]:
+    """Say what each sighting and each cue told of life, and which cue decided."""
+    deciding = decision.verdict.deciding
+    return {
+        "live": [None if live is None else round(live, 3) for live in decision.lives],
+        "cue": None if deciding is None else deciding.name,
+        "cues": {cue.name: [cue.says.value, cue.value and round(cue.value, 3)] for cue in decision.verdict.cues},
+    }
 
 
 class Hands:
@@ -160,10 +172,13 @@ class Hands:
             self._open()
         else:
             self._gate.show("refused")
+        if decision.suspected:
+            self.note("attack_suspected", reason=decision.reason, refused=decide.SUSPICIOUS)
         log.info(
-            "decision granted=%s reason=%s subject=%r score=%s threshold=%s margin=%s masked=%s frames=%d",
+            "decision granted=%s reason=%s subject=%r score=%s threshold=%s margin=%s masked=%s live=%s frames=%d",
             *(str(decision.granted).lower(), decision.reason, decision.subject, _short(decision.score)),
-            *(_short(decision.threshold), _short(decision.margin), _short(decision.masked), decision.frames),
+            *(_short(decision.threshold), _short(decision.margin), _short(decision.masked), _short(decision.live)),
+            decision.frames,
         )
         return decision
 

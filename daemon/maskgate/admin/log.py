@@ -159,6 +159,12 @@ def _who(event: Event) -> str:
     return event.subject or ("stranger" if event.kind == "decision" else "")
 
 
+def _life(event: Event) -> str:
+    """Say how live the face looked, and which cue decided."""
+    cue = event.detail.get("cue")
+    return f"live {cell(event.live)}" + (f" ({cue})" if cue else "")
+
+
 def _why(event: Event) -> str:
     """Say the reason of a decision with its numbers, or who made a change, or what a fault was."""
     if event.kind != "decision":
@@ -168,4 +174,6 @@ def _why(event: Event) -> str:
         words.append(f"score {cell(event.score)} of {cell(event.threshold)}, margin {cell(event.margin)}")
     if event.masked is not None and event.masked >= 0.5:
         words.append("masked")
+    if event.live is not None:
+        words.append(_life(event))
     return ", ".join(words)
