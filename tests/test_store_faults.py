@@ -133,7 +133,7 @@ def test_a_damaged_gallery_is_told_in_one_line(path: Path) -> None:
         for page in range(2, path.stat().st_size // 4096):
             file.seek(page * 4096)
             file.write(random.Random(page).randbytes(64))
-    with open_store(path) as store, pytest.raises(StoreError, match=r"is damaged .*, restore a backup") as refused:
+    with pytest.raises(StoreError, match=r"is damaged .*, restore a backup") as refused, open_store(path) as store:
         store.templates(MODEL)
     assert "\n" not in str(refused.value)
 
@@ -187,6 +187,7 @@ def test_root_leaves_every_file_to_the_owner_of_the_folder(shared: Path) -> None
         return {name: (stat.st_uid, stat.st_gid, oct(stat.st_mode & 0o777)) for name, stat in found}
 
     expected = dict.fromkeys(("gallery.db", "gallery.db-shm", "gallery.db-wal"), (NOBODY, NOBODY, "0o640"))
+    expected["gate.key"] = (NOBODY, NOBODY, "0o600")
     with open_store(path, create=True) as store:
         enrol(store, "Ada")
         assert owners() == expected
@@ -210,8 +211,9 @@ def test_only_the_owner_may_read_a_gallery_in_a_folder_of_the_owner_alone(tmp_pa
         folder.mkdir()
         folder.chmod(mode)
         with open_store(folder / "gallery.db", create=True):
-            modes = {file.stat().st_mode & 0o777 for file in folder.iterdir()}
+            modes = {file.stat().st_mode & 0o777 for file in folder.glob("gallery.db*")}
         assert modes == {expected}
+        assert (folder / "gate.key").stat().st_mode & 0o777 == 0o600
 
 
 # -- who else is at it -------------------------------------------------------------------------------------------------

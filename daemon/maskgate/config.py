@@ -118,6 +118,8 @@ class Store(_Section, frozen=True):
 
     path: Annotated[str, Meta(min_length=1)] = "/var/lib/maskgate/gallery.db"
     """The SQLite file, relative to the config file."""
+    key: Annotated[str, Meta(min_length=1)] = "gate.key"
+    """The key that templates are sealed and the log is authenticated with, relative to the config file."""
 
 
 class Models(_Section, frozen=True):
@@ -214,7 +216,9 @@ def _absolute(settings: Settings, base: Path) -> Settings:
         settings,
         camera=camera,
         models=models,
-        store=Store(path=str(base / settings.store.path)),
+        store=msgspec.structs.replace(
+            settings.store, path=str(base / settings.store.path), key=str(base / settings.store.key)
+        ),
         control=Control(socket=str(base / settings.control.socket)),
     )
 

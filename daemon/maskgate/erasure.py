@@ -11,16 +11,20 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from maskgate import traces
+from maskgate import ledger, traces, vault
 from maskgate.events import Ask, as_json, now_at
 from maskgate.schema import explained
+from maskgate.seal import Master
 from maskgate.values import StoreError
 
 _TEXTS = {
-    "subjects": ("name", "created_at", "revoked_at", "erased_at"),
+    "subjects": ("name", "created_at", "revoked_at", "erased_at", "tag"),
     "former_names": ("name", "until_at"),
     "templates": ("model", "created_at", "source", "detail", "embedding"),
-    "events": ("at", "kind", "reason", "actor", "detail"),
+    "events": ("at", "kind", "reason", "actor", "detail", "salt", "link", "mac"),
+    "kept": ("name", "value", "tag"),
+    "redactions": ("digest", "tag"),
+    "snapshots": ("at", "sealed"),
     "sqlite_schema": ("type", "name", "tbl_name", "sql"),
     "sqlite_sequence": ("name",),
 }
@@ -40,7 +44,8 @@ class Secrets:
     pseudonym: str
     names: tuple[str, ...]
     """The present and every former name; empty when the subject was erased before."""
-    embeddings: tuple[bytes, ...]
+    sealed: tuple[bytes, ...]
+    """Templates and snapshots, as they stand in the file."""
 
 
 def secrets_of(ask: Ask, subject_id: int, pseudonym: str) -> Secrets:
@@ -49,34 +54,41 @@ def secrets_of(ask: Ask, subject_id: int, pseudonym: str) -> Secrets:
         "SELECT name FROM subjects WHERE id = ?1 UNION SELECT name FROM former_names WHERE subject_id = ?1",
         (subject_id,),
     )
-    templates = ask("SELECT embedding FROM templates WHERE subject_id = ?", (subject_id,))
+    sealed = ask(
+        "SELECT embedding AS sealed FROM templates WHERE subject_id = ?1"
+        " UNION ALL SELECT sealed FROM snapshots WHERE subject_id = ?1",
+        (subject_id,),
+    )
     return Secrets(
         pseudonym,
         tuple(row["name"] for row in names if row["name"] != pseudonym),
-        tuple(row["embedding"] for row in templates),
+        tuple(row["sealed"] for row in sealed),
     )
 
 
-def forget(db: Database, ask: Ask, subject_id: int, secrets: Secrets) -> None:
+def forget(db: Database, ask: Ask, master: Master, subject_id: int, secrets: Secrets) -> None:
     """Remove the secrets from every table, in the open transaction."""
     at = now_at()
     db.execute("DELETE FROM templates WHERE subject_id = ?", (subject_id,))
+    db.execute("DELETE FROM snapshots WHERE subject_id = ?", (subject_id,))
     db.execute("DELETE FROM former_names WHERE subject_id = ?", (subject_id,))
     db.execute(
         "UPDATE subjects SET name = ?, revoked_at = coalesce(revoked_at, ?), erased_at = ? WHERE id = ?",
         (secrets.pseudonym, at, at, subject_id),
     )
+    vault.sign_subject(db, master, subject_id)
     for name in sorted(secrets.names, key=len, reverse=True):  # Ada would leave the Lovelace of Ada Lovelace
-        _scrub(db, ask, name, secrets.pseudonym)
+        _scrub(db, ask, master, name, secrets.pseudonym)
 
 
-def _scrub(db: Database, ask: Ask, name: str, pseudonym: str) -> None:
+def _scrub(db: Database, ask: Ask, master: Master, name: str, pseudonym: str) -> None:
     """Take the name out of what was written beside events, where it stands as a word: Ada, not Adam."""
     word = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)")
     written = json.dumps(name, ensure_ascii=False)[1:-1]
     for row in ask("SELECT id, detail FROM events WHERE instr(detail, ?)", (written,)):
-        detail = _without(json.loads(row["detail"]), word, pseudonym)
-        db.execute("UPDATE events SET detail = ? WHERE id = ?", (as_json(detail), row["id"]))
+        detail = as_json(_without(json.loads(row["detail"]), word, pseudonym))
+        if detail != row["detail"]:
+            ledger.redact(db, master, row["id"], detail)
 
 
 def _without(value: Any, word: re.Pattern[str], pseudonym: str) -> Any:
@@ -97,7 +109,7 @@ def prove_gone(db: Database, ask: Ask, path: Path, secrets: Secrets) -> None:
     so the search comes first and the rebuilding only when it is needed: for a long log that takes seconds.
     """
     _empty_wal(db, path, secrets)
-    patterns = [piece for embedding in secrets.embeddings for piece in traces.pieces(embedding)]
+    patterns = [piece for embedding in secrets.sealed for piece in traces.pieces(embedding)]
     patterns += [name.encode() for name in secrets.names]
     searchable = [pattern for pattern in patterns if len(pattern) >= traces.SHORTEST]
     if patterns and searchable == patterns and not _left(ask, path, patterns):

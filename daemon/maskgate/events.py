@@ -10,6 +10,10 @@ from typing import Any, TypeAlias
 
 from sqlite_utils import Database
 
+from maskgate import ledger
+from maskgate.chain import number
+from maskgate.seal import Master
+
 _BATCH = 1000
 _SELECT = """SELECT e.id, at, kind, name AS subject, granted, reason, score, margin, threshold, masked, live, actor,
     detail FROM events AS e LEFT JOIN subjects ON subjects.id = subject_id"""
@@ -96,18 +100,14 @@ def as_json(detail: Mapping[str, Any]) -> str:
     return json.dumps(dict(detail), ensure_ascii=False, sort_keys=True, allow_nan=False)
 
 
-def write(db: Database, event: Event, subject_id: int | None) -> int:
-    """Add an event to the open transaction; returns its id."""
-    added = db.execute(
-        "INSERT INTO events (at, kind, subject_id, granted, reason, score, margin, threshold, masked, live, actor,"
-        " detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            *(event.at or now_at(), event.kind, subject_id, event.granted, event.reason),
-            *(event.score, event.margin, event.threshold, event.masked, event.live, event.actor),
-            as_json(event.detail),
-        ),
+def write(db: Database, master: Master, event: Event, subject_id: int | None) -> int:
+    """Add an event to the open transaction, and to the chain; returns its id."""
+    numbers = (event.score, event.margin, event.threshold, event.masked, event.live)
+    fields = (
+        *(event.at or now_at(), event.kind, subject_id, None if event.granted is None else int(event.granted)),
+        *(event.reason, *map(number, numbers), event.actor, as_json(event.detail)),
     )
-    return int(added.lastrowid or 0)
+    return ledger.append(db, master, fields)
 
 
 def follow(ask: Ask, question: Question, *, after_id: int, limit: int | None) -> Iterator[Event]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from maskgate import __version__, align, config, decide, look, motion, notify
 from maskgate.camera import Camera, Frame, open_camera
+from maskgate.chores import Chores
 from maskgate.control import listen
 from maskgate.desk import Desk
 from maskgate.faces import Faces
@@ -224,20 +225,22 @@ def serve(settings: config.Settings, *, observe: Callable[[Moment, Gate], None] 
         faces = load_faces(Path(settings.models.path), threads=settings.models.threads)
         warm_up(faces, settings.camera)
         with (
-            open_store(Path(settings.store.path), create=True) as store,
+            open_store(Path(settings.store.path), key=settings.store.key, create=True) as store,
             listen(Path(settings.control.socket)) as requests,
         ):
             hands = Hands(store, gate, settings.policy)
             roster = Roster(store, faces, settings)
             roster.refresh(time.monotonic(), every_s=0)
             desk = Desk(requests, faces=faces, roster=roster, settings=settings)
+            chores = Chores(store)
             hands.note("started", version=__version__, runtime=faces.runtime, models=faces.digests)
             _say_what_the_odds_are(faces, roster, settings)
             try:
-                _serve_camera(settings, faces, roster, hands, gate, desk, stop, observe)
+                _serve_camera(settings, faces, roster, hands, gate, desk, chores, stop, observe)
             finally:
                 notify.stopping()
                 hands.note("stopped")
+                chores.end(time.monotonic())
 
 
 def _serve_camera(
@@ -247,6 +250,7 @@ def _serve_camera(
     hands: Hands,
     gate: Gate,
     desk: Desk,
+    chores: Chores,
     stop: threading.Event,
     observe: Callable[[Moment, Gate], None],
 ) -> None:
@@ -269,6 +273,7 @@ def _serve_camera(
                     wait_s, failing = FIRST_WAIT_S, False
                     gate.show(sign_of(moment))
                     desk.serve(moment)
+                    chores.look(time.monotonic())
                     observe(moment, gate)
                     if stop.is_set():
                         return

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import quote
 
 from sqlite_utils import Database
 
+from maskgate.keys import sync_folder
+from maskgate.seal import Unsealable
 from maskgate.values import StoreError
 
 APPLICATION_ID = int.from_bytes(b"mgat")
@@ -70,12 +73,32 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT""",
         "CREATE INDEX former_names_by_subject ON former_names (subject_id)",
     ),
+    (
+        "ALTER TABLE subjects ADD COLUMN tag BLOB",
+        "ALTER TABLE events ADD COLUMN salt BLOB",
+        "ALTER TABLE events ADD COLUMN link BLOB",
+        "ALTER TABLE events ADD COLUMN mac BLOB",
+        "CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL, tag BLOB NOT NULL) STRICT",
+        "CREATE TABLE redactions (event_id INTEGER PRIMARY KEY, digest BLOB NOT NULL, tag BLOB NOT NULL) STRICT",
+        """CREATE TABLE snapshots (
+            event_id INTEGER PRIMARY KEY,
+            subject_id INTEGER,
+            at TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            sealed BLOB NOT NULL
+        ) STRICT""",
+    ),
 )
 """What takes a gallery from one PRAGMA user_version to the next: append here, never edit what has been released.
 
 AUTOINCREMENT: no id is ever given twice, so a log follower misses nothing and `erased-7` stays one person. An event
 names its subject by id alone: erasing and renaming change one row and leave the log's own rows as they were written.
 """
+SEALED_SINCE = 3
+"""The first schema whose templates are sealed and whose log is a chain."""
+
+Founding: TypeAlias = Callable[[Database], None]
+"""What seals a gallery that is not yet, within the transaction that brings its tables up to date."""
 
 
 @contextmanager
@@ -85,6 +108,8 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {_way_out(path, error)}") from error
+    except Unsealable as error:
+        raise StoreError(f"{path}: {error}") from error
 
 
 def _way_out(path: Path, error: sqlite3.Error) -> str:
@@ -123,13 +148,23 @@ def transaction(db: Database, path: Path) -> Iterator[None]:
             raise
 
 
-def open_database(path: Path, *, create: bool, readonly: bool) -> Database:
+@contextmanager
+def snapshot(db: Database) -> Iterator[None]:
+    """Read one state of the gallery throughout, whatever others write meanwhile."""
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        db.execute("ROLLBACK")
+
+
+def open_database(path: Path, *, create: bool, readonly: bool, founding: Founding) -> Database:
     """Open a gallery, migrated and ready; StoreError in one line for anything that is none or cannot be used."""
     _look(path, create=create)
     with explained(path):
         db = _connect(path, readonly=readonly)
         try:
-            _prepare(db, path, create=create, readonly=readonly)
+            _prepare(db, path, create=create, readonly=readonly, founding=founding)
         except BaseException:
             db.close()
             raise
@@ -163,8 +198,10 @@ def _touch(path: Path) -> None:
         if os.geteuid() == 0:
             os.fchown(handle, folder.st_uid, folder.st_gid)
         os.fchmod(handle, 0o600 | folder.st_mode & 0o060)
+        os.fsync(handle)
     finally:
         os.close(handle)
+    sync_folder(path)
 
 
 def _connect(path: Path, *, readonly: bool) -> Database:
@@ -178,7 +215,7 @@ def pragma(db: Database, name: str) -> int:
     return int(db.execute(f"PRAGMA {name}").fetchone()[0])
 
 
-def _prepare(db: Database, path: Path, *, create: bool, readonly: bool) -> None:
+def _prepare(db: Database, path: Path, *, create: bool, readonly: bool, founding: Founding) -> None:
     _recognise(db, path, create=create)
     for setting in ("foreign_keys = ON", "secure_delete = ON", "synchronous = FULL"):
         db.execute(f"PRAGMA {setting}").fetchall()
@@ -188,7 +225,7 @@ def _prepare(db: Database, path: Path, *, create: bool, readonly: bool) -> None:
         return
     db.execute("PRAGMA journal_mode = WAL").fetchall()
     with transaction(db, path):  # also what tells a read-only or locked gallery now rather than at the first visit
-        _migrate(db, path)
+        _migrate(db, path, founding)
 
 
 def _recognise(db: Database, path: Path, *, create: bool) -> None:
@@ -206,12 +243,14 @@ def _refuse_newer(version: int, path: Path) -> None:
         raise StoreError(f"{path}: has schema {version}, this maskgate knows up to {ours}, install a newer maskgate")
 
 
-def _migrate(db: Database, path: Path) -> None:
+def _migrate(db: Database, path: Path, founding: Founding) -> None:
     version = pragma(db, "user_version")  # asked again: another process may have migrated before our BEGIN
     _refuse_newer(version, path)
     for statements in MIGRATIONS[version:]:
         for statement in statements:
             db.execute(statement)
+    if version < SEALED_SINCE:
+        founding(db)
     if version < len(MIGRATIONS):
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")

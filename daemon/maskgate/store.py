@@ -1,6 +1,7 @@
 """The gallery and the log in one SQLite file: who is enrolled, what was decided. Judges nothing, drives nothing.
 
 Every change is one transaction together with the event that tells of it, and is durable (fsync) when the call returns.
+Templates are sealed and the log is a chain (`vault`, `ledger`), under a key that lies elsewhere (`keys`).
 A Store belongs to the thread that opened it; other threads and processes open their own.
 """
 
@@ -19,12 +20,15 @@ from typing import Any, Self
 import numpy as np
 from sqlite_utils import Database
 
-from maskgate import erasure, events
+from maskgate import erasure, events, ledger, vault
+from maskgate.chain import Anchor, Finding
 from maskgate.events import Event, Question
-from maskgate.schema import explained, open_database, pragma, transaction
-from maskgate.values import BadName, Embedding, Template, UnknownSubject, cover_of
+from maskgate.keys import Keys
+from maskgate.schema import explained, open_database, pragma, snapshot, transaction
+from maskgate.seal import Master
+from maskgate.values import BadName, Embedding, StoreError, Template, UnknownSubject, cover_of
 
-__all__ = ["Event", "Store", "Subject", "open_store", "plain_name"]
+__all__ = ["Anchor", "Event", "Finding", "Store", "Subject", "adopt_gallery", "open_store", "plain_name"]
 
 LONGEST_NAME = 100
 """Characters, after normalising."""
@@ -51,14 +55,62 @@ class Subject:
     """Earlier names, oldest first."""
 
 
-def open_store(path: str | Path, *, create: bool = False, readonly: bool = False) -> Store:
+def open_store(
+    path: str | Path, *, key: str | Path | None = None, create: bool = False, readonly: bool = False
+) -> Store:
     """Open a gallery, to be closed by `with`. StoreError when there is none, or it cannot be used.
 
-    `create` makes a missing one, owned like its folder. `readonly` never writes to the file, and refuses an older
-    schema instead of migrating it.
+    `key` is the key file, made with the first gallery; without one named it is `gate.key` beside the gallery, which
+    suits tests alone. `create` makes a missing gallery, owned like its folder. `readonly` never writes to the file, and
+    refuses an older schema instead of migrating it. A gallery that was never sealed is, when no key was there so far.
     """
     place = Path(path)
-    return Store(open_database(place, create=create, readonly=readonly), place)
+    keys = Keys(Path(key) if key else place.with_name("gate.key"))
+    return _opened(place, keys, create=create, readonly=readonly, adopt=False)
+
+
+def adopt_gallery(path: Path, key: Path) -> None:
+    """Seal a gallery that never was, though there is a key: only the administrator knows that it is no forgery."""
+    _opened(path, Keys(key), create=False, readonly=False, adopt=True).close()
+
+
+def _opened(path: Path, keys: Keys, *, create: bool, readonly: bool, adopt: bool) -> Store:
+    plain: list[bytes] = []
+
+    def founding(db: Database) -> None:
+        plain.extend(_found(db, path, keys, adopt=adopt))
+
+    store = Store(open_database(path, create=create, readonly=readonly, founding=founding), path, keys)
+    try:
+        if not readonly:
+            keys.settle()
+            store.sweep(plain)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _found(db: Database, path: Path, keys: Keys, *, adopt: bool) -> list[bytes]:
+    """Seal what the gallery has, in the open transaction; returns the templates that stood there unsealed.
+
+    With a key in place, a gallery that has people but no seal is refused: anybody could have put it there.
+    """
+    peopled = db.execute("SELECT EXISTS (SELECT 1 FROM subjects) OR EXISTS (SELECT 1 FROM events)").fetchone()[0]
+    if peopled and keys.exists() and not adopt:
+        raise StoreError(
+            f"{path}: was never sealed, but {keys.path} exists, so it may be a forgery; "
+            "if it is yours, run `maskgate key adopt`"
+        )
+    master = keys.first(path)
+    vault.keep(db, master, "key", {"id": master.id.hex()})
+    plain = vault.seal_templates_anew(db, lambda stored, _: stored, master)
+    for (subject_id,) in db.execute("SELECT id FROM subjects").fetchall():
+        vault.sign_subject(db, master, subject_id)
+    ledger.found(db, master)
+    if plain:
+        vault.keep(db, master, "unswept", True)
+    return plain
 
 
 def plain_name(name: str) -> str:
@@ -83,9 +135,10 @@ def _is_unprintable(char: str) -> bool:
 class Store:
     """An open gallery."""
 
-    def __init__(self, db: Database, path: Path) -> None:
+    def __init__(self, db: Database, path: Path, keys: Keys) -> None:
         self.path = path
         self._db = db
+        self._keys = keys
 
     def __enter__(self) -> Self:
         return self
@@ -107,20 +160,14 @@ class Store:
             return pragma(self._db, "data_version")
 
     def templates(self, model: str) -> list[Template]:
-        """The templates that `model` (sha256) made, of everyone not revoked, oldest first."""
-        found = self._rows(
-            "SELECT name, embedding, detail ->> 'masked' AS masked FROM templates"
-            " JOIN subjects ON subjects.id = subject_id WHERE model = ? AND revoked_at IS NULL ORDER BY templates.id",
-            (model,),
-        )
-        if not found:
-            return []
-        joined = np.frombuffer(b"".join(row["embedding"] for row in found), np.dtype("<f4"))
-        matrix = joined.reshape(len(found), -1).astype(np.float32, copy=False)
-        return [
-            Template(row["name"], embedding, model, cover_of(row["masked"] or 0.0))
-            for row, embedding in zip(found, matrix, strict=True)
-        ]
+        """The templates that `model` (sha256) made, of everyone not revoked, oldest first.
+
+        StoreError when one, or the row of whom it belongs to, was altered by somebody without the key.
+        """
+        try:
+            return self._templates(model)
+        except StoreError:
+            return self._templates(model)  # the key may have been changed between reading the rows and the key file
 
     def subjects(self) -> list[Subject]:
         """Everyone enrolled, revoked or not, by name; the erased are gone."""
@@ -158,41 +205,44 @@ class Store:
         """
         plain = plain_name(name)
         at = events.now_at()
-        with self._change():
+        with self._change() as master:
             blobs = self._blobs([embedding for embedding, _ in embeddings], model)
-            subject_id = self._admit(plain, at)
-            for blob, (_, detail) in zip(blobs, embeddings, strict=True):
+            subject_id = self._admit(master, plain, at)
+            first = self._rows("SELECT coalesce(max(id), 0) + 1 AS id FROM templates")[0]["id"]
+            for template_id, (blob, (_, detail)) in enumerate(zip(blobs, embeddings, strict=True), first):
+                row = (template_id, subject_id, model, at, source, events.as_json(detail))
                 self._db.execute(
-                    "INSERT INTO templates (subject_id, model, created_at, source, detail, embedding)"
-                    " VALUES (?, ?, ?, ?, ?, ?)",
-                    (subject_id, model, at, source, events.as_json(detail), blob),
+                    f"INSERT INTO templates ({vault.TEMPLATE}, embedding) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (*row, vault.seal_template(master, blob, row)),
                 )
-            self._log("enrolled", subject_id, actor, {"templates": len(blobs), "model": model})
+            self._log(master, "enrolled", subject_id, actor, {"templates": len(blobs), "model": model})
 
     def revoke(self, name: str, *, actor: str) -> None:
         """Keep the templates but match none of them from now on; nothing changes for who is revoked already."""
-        with self._change():
+        with self._change() as master:
             subject_id = self._id_of(name)
             changed = self._db.execute(
                 "UPDATE subjects SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL", (events.now_at(), subject_id)
             )
             if changed.rowcount:
-                self._log("revoked", subject_id, actor)
+                vault.sign_subject(self._db, master, subject_id)
+                self._log(master, "revoked", subject_id, actor)
 
     def reinstate(self, name: str, *, actor: str) -> None:
         """Undo `revoke`."""
-        with self._change():
+        with self._change() as master:
             subject_id = self._id_of(name)
             changed = self._db.execute(
                 "UPDATE subjects SET revoked_at = NULL WHERE id = ? AND revoked_at IS NOT NULL", (subject_id,)
             )
             if changed.rowcount:
-                self._log("reinstated", subject_id, actor)
+                vault.sign_subject(self._db, master, subject_id)
+                self._log(master, "reinstated", subject_id, actor)
 
     def rename(self, name: str, to: str, *, actor: str) -> None:
         """Give a subject another name, in the log's past too; BadName when it is taken."""
         plain = plain_name(to)
-        with self._change():
+        with self._change() as master:
             subject_id = self._id_of(name)
             if self._find(plain) not in (None, subject_id):
                 raise BadName(f"name {plain!r}: is taken, choose another")
@@ -201,7 +251,8 @@ class Store:
                 (events.now_at(), subject_id),
             )
             self._db.execute("UPDATE subjects SET name = ? WHERE id = ?", (plain, subject_id))
-            self._log("renamed", subject_id, actor)
+            vault.sign_subject(self._db, master, subject_id)
+            self._log(master, "renamed", subject_id, actor)
 
     def erase(self, name: str, *, actor: str) -> str:
         """Remove the templates and every name of a subject, prove that no byte of them is left; returns the pseudonym.
@@ -212,15 +263,15 @@ class Store:
         The file may be rebuilt, which keeps other writers waiting: seconds for a long log. StoreError when something
         is left, or when a reader that will not end keeps the -wal from being emptied.
         """
-        with self._change():
+        with self._change() as master:
             subject_id = self._find(name)
             if subject_id is None:
                 raise _unknown(name)
             pseudonym = f"{PSEUDONYM}{subject_id}"
             secrets = erasure.secrets_of(self._rows, subject_id, pseudonym)
             if secrets.names:
-                erasure.forget(self._db, self._rows, subject_id, secrets)
-                self._log("erased", subject_id, actor)
+                erasure.forget(self._db, self._rows, master, subject_id, secrets)
+                self._log(master, "erased", subject_id, actor)
         erasure.prove_gone(self._db, self._rows, self.path, secrets)
         return pseudonym
 
@@ -232,8 +283,8 @@ class Store:
         UnknownSubject when it grants to someone who was revoked or erased meanwhile: the gate must then stay locked,
         whatever the policy says about a log that fails. A refusal of someone erased meanwhile is kept without the name.
         """
-        with self._change():
-            return events.write(self._db, event, self._named_by(event))
+        with self._change() as master:
+            return events.write(self._db, master, event, self._named_by(event))
 
     def events(
         self,
@@ -264,12 +315,70 @@ class Store:
         """Id of the event recorded last, 0 in an empty log: where a follower starts."""
         return int(self._rows("SELECT coalesce(max(id), 0) AS id FROM events")[0]["id"])
 
+    def anchor(self) -> Anchor:
+        """What pins the log as it now is, to be kept outside of the gallery."""
+        with explained(self.path):
+            return ledger.anchor(self._db, vault.current(self._db, self._keys))
+
+    def verify(self, anchors: Sequence[Anchor] = ()) -> Iterator[Finding]:
+        """Go through the whole log, the subjects and the templates: what was done to them by somebody without the key.
+
+        Nothing comes of a gallery as it was written. A million events take about 15 s; meanwhile `erase` has to wait.
+        """
+        with explained(self.path), snapshot(self._db):
+            master = vault.current(self._db, self._keys)
+            yield from ledger.verify(self._db, master, anchors)
+            for subject_id in vault.altered_subjects(self._db, self._keys):
+                yield Finding(0, f"subject {subject_id} was altered by somebody without the key")
+            for subject_id in vault.missing_subjects(self._db):
+                yield Finding(0, f"subject {subject_id} was removed by somebody without the key")
+            for row in self._db.execute(f"SELECT {vault.TEMPLATE}, embedding FROM templates"):
+                try:
+                    vault.open_template(self._keys, row[-1], row[:-1])
+                except StoreError as error:
+                    yield Finding(0, str(error))
+
+    # -- the key -------------------------------------------------------------------------------------------------
+
+    def sweep(self, plain: Sequence[bytes] = ()) -> None:
+        """Finish what sealing an older gallery began: leave no byte of the unsealed templates, `plain` if known."""
+        if not self._rows("SELECT 1 FROM kept WHERE name = 'unswept'"):
+            return
+        # The file is rebuilt in any case: who interrupted the first sweep took the knowledge of `plain` with them.
+        with explained(self.path):
+            self._db.execute("VACUUM")
+        erasure.prove_gone(self._db, self._rows, self.path, erasure.Secrets("templates from before", (), tuple(plain)))
+        with self._change():
+            self._db.execute("DELETE FROM kept WHERE name = 'unswept'")
+
     # -- inside --------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _change(self) -> Iterator[None]:
+    def _change(self) -> Iterator[Master]:
         with transaction(self._db, self.path):
-            yield
+            yield vault.current(self._db, self._keys)
+
+    def _templates(self, model: str) -> list[Template]:
+        columns = ", ".join(f"t.{column}" for column in vault.TEMPLATE.split(", "))
+        with explained(self.path), snapshot(self._db):
+            rows = self._db.execute(
+                f"SELECT {columns}, embedding, t.detail ->> 'masked', name FROM templates AS t JOIN subjects AS s"
+                " ON s.id = subject_id WHERE model = ? AND revoked_at IS NULL ORDER BY t.id",
+                (model,),
+            ).fetchall()
+            altered = vault.altered_subjects(self._db, self._keys) if rows else []
+            if altered:
+                raise StoreError(
+                    f"{self.path}: subject {altered[0]} was altered by somebody without the key; restore a backup"
+                )
+            opened = [vault.open_template(self._keys, row[6], row[:6]) for row in rows]
+        if not rows:
+            return []
+        matrix = np.frombuffer(b"".join(opened), np.dtype("<f4")).reshape(len(rows), -1).astype(np.float32, copy=False)
+        return [
+            Template(row[8], embedding, model, cover_of(row[7] or 0.0))
+            for row, embedding in zip(rows, matrix, strict=True)
+        ]
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
         with explained(self.path):
@@ -295,18 +404,19 @@ class Store:
             raise UnknownSubject(f"{event.subject}: was revoked meanwhile, the gate stays locked")
         return subject_id
 
-    def _admit(self, plain: str, at: str) -> int:
+    def _admit(self, master: Master, plain: str, at: str) -> int:
         found = self._rows("SELECT id, revoked_at FROM subjects WHERE name = ?", (plain,))
         if found and found[0]["revoked_at"]:
             raise BadName(f"name {plain!r}: was revoked at {found[0]['revoked_at']}, reinstate or erase that subject")
         if found:
             return int(found[0]["id"])
         added = self._db.execute("INSERT INTO subjects (name, created_at) VALUES (?, ?)", (plain, at))
+        vault.sign_subject(self._db, master, int(added.lastrowid or 0))
         return int(added.lastrowid or 0)
 
     def _blobs(self, embeddings: Sequence[Embedding], model: str) -> list[bytes]:
         known = self._rows("SELECT length(embedding) AS size FROM templates WHERE model = ? LIMIT 1", (model,))
-        sizes = {embedding.size * 4 for embedding in embeddings} | {row["size"] for row in known}
+        sizes = {embedding.size * 4 for embedding in embeddings} | {vault.template_bytes(row["size"]) for row in known}
         if not embeddings or len(sizes) != 1:
             raise ValueError(f"templates of one model must have one length, got {sorted(sizes)} bytes")
         for embedding in embeddings:
@@ -314,8 +424,10 @@ class Store:
                 raise ValueError(f"not a unit vector: shape {embedding.shape}, length {np.linalg.norm(embedding):g}")
         return [embedding.astype("<f4").tobytes() for embedding in embeddings]
 
-    def _log(self, kind: str, subject_id: int, actor: str, detail: Mapping[str, Any] | None = None) -> None:
-        events.write(self._db, Event(kind, actor=actor, detail=detail or {}), subject_id)
+    def _log(
+        self, master: Master, kind: str, subject_id: int, actor: str, detail: Mapping[str, Any] | None = None
+    ) -> None:
+        events.write(self._db, master, Event(kind, actor=actor, detail=detail or {}), subject_id)
 
 
 _SUBJECTS = """SELECT s.id, name, s.created_at, revoked_at, count(t.id) AS templates,

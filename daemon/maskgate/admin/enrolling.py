@@ -106,7 +106,7 @@ def _office(session: Session, force: bool) -> Iterator[Office]:
 
     settings = session.settings()
     faces = load_faces(settings)
-    with open_store(Path(settings.store.path), create=True) as store:
+    with open_store(Path(settings.store.path), key=settings.store.key, create=True) as store:
         yield Office(faces, store, settings, force)
 
 

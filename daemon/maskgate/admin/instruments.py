@@ -191,7 +191,7 @@ def _roster(settings: config.Settings, faces: Faces) -> Iterator[Roster]:
     from maskgate.store import open_store
 
     place = Path(settings.store.path)
-    with nullcontext() if is_absent(place) else open_store(place, readonly=True) as store:
+    with nullcontext() if is_absent(place) else open_store(place, key=settings.store.key, readonly=True) as store:
         roster = Roster(store, faces, settings)
         roster.refresh(0.0, every_s=0)
         yield roster

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -19,10 +20,12 @@ from maskgate.admin.session import Session
 from maskgate.reasons import REASONS
 
 if TYPE_CHECKING:
-    from maskgate.store import Event
+    from maskgate.store import Event, Store
 
 EVERY_S = 0.5
 """A follower asks for news this often."""
+MOST_SHOWN = 100
+"""So many findings are shown to a person."""
 
 
 def _moment(text: str, *, end: bool = False) -> datetime:
@@ -49,7 +52,7 @@ def _end(ctx: click.Context, param: click.Parameter, text: str | None) -> dateti
     return None if text is None else _moment(text, end=True)
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option(
     "--since",
     callback=_begin,
@@ -64,9 +67,9 @@ def _end(ctx: click.Context, param: click.Parameter, text: str | None) -> dateti
 @click.option("--follow", is_flag=True, help="Go on with what happens from now.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object per event.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV with a heading.")
-@click.pass_obj
+@click.pass_context
 def log(
-    session: Session,
+    ctx: click.Context,
     since: datetime | None,
     until: datetime | None,
     person: str | None,
@@ -77,16 +80,16 @@ def log(
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """Show decisions and changes, newest last."""
+    """Show decisions and changes, newest last; or verify that nobody has tampered with them."""
+    if ctx.invoked_subcommand:
+        return
     if as_json and as_csv:
         raise click.UsageError("give --json or --csv")
     if follow and until:
         raise click.UsageError("--follow has no end; leave out --until")
-    from maskgate.store import open_store
-
     tell = json_teller if as_json else csv_teller() if as_csv else text_teller
     # Ctrl-C is how one stops following, and no failure.
-    with open_store(Path(session.settings().store.path), readonly=True) as store, _interruptible(follow):
+    with _store(ctx.obj) as store, _interruptible(follow):
         asked = partial(store.events, since=since, person=person, denied=denied, reason=reason)
         last = store.last_id()
         for event in asked(until=until, limit=limit or None):
@@ -95,6 +98,75 @@ def log(
         if follow:
             for event in _following(lambda after: asked(after_id=after), last):
                 tell(event)
+
+
+@log.command()
+@click.option(
+    "--anchor",
+    "kept",
+    type=click.File(encoding="utf-8", errors="replace"),
+    metavar="FILE",
+    help="Anchors from elsewhere: a file of `log anchor`, or the journal; - reads stdin.",
+)
+@click.option("--json", "as_json", is_flag=True, help="A JSON object per finding.")
+@click.pass_obj
+def verify(session: Session, kept: IO[str] | None, as_json: bool) -> None:
+    """Go through the whole log and say what was done to it by somebody without the key.
+
+    What was cut off its end is seen as far as an anchor reaches:
+    journalctl -u maskgate | maskgate log verify --anchor -
+    """
+    from maskgate.chain import anchors_in
+    from maskgate.values import BadSetting, StoreError
+
+    anchors = anchors_in(kept.read()) if kept else []
+    if kept and not anchors:
+        raise BadSetting(
+            f"{kept.name}: has no anchor in it; `maskgate log anchor FILE` writes one, the journal has more"
+        )
+    number = 0
+    with _store(session) as store:
+        for finding in store.verify(anchors):
+            number += 1
+            if as_json:
+                json_line(asdict(finding))
+            elif number <= MOST_SHOWN:
+                click.echo(f"event {finding.id} {finding.said}" if finding.id else finding.said)
+        last = store.last_id()
+    if number:
+        raise StoreError(
+            f"the log was tampered with: {number} findings; restore a backup, and ask who could write to it"
+        )
+    if not as_json:
+        agreed = f"; {len(anchors)} anchors agree" if anchors else ""
+        click.echo(f"the log is as it was written, up to event {last}{agreed}")
+
+
+@log.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_obj
+def anchor(session: Session, file: Path) -> None:
+    """Append to FILE what pins the log as it now is; keep it on another machine, or on paper."""
+    from maskgate.values import StoreError
+
+    with _store(session) as store:
+        line = str(store.anchor())
+    try:
+        with file.open("a", encoding="ascii") as out:
+            out.write(line + "\n")
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        raise StoreError(f"{file}: {error.strerror}; name a file that can be written") from error
+    click.echo(line)
+
+
+def _store(session: Session) -> Store:
+    """Open the gallery to read it."""
+    from maskgate.store import open_store
+
+    settings = session.settings()
+    return open_store(Path(settings.store.path), key=settings.store.key, readonly=True)
 
 
 def _interruptible(follow: bool) -> AbstractContextManager[None]:

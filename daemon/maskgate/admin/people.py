@@ -22,7 +22,8 @@ def _store(session: Session, *, readonly: bool = False) -> Store:
     """Open the gallery; StoreError when there is none."""
     from maskgate.store import open_store
 
-    return open_store(Path(session.settings().store.path), readonly=readonly)
+    settings = session.settings()
+    return open_store(Path(settings.store.path), key=settings.store.key, readonly=readonly)
 
 
 @click.command()

@@ -79,5 +79,5 @@ def gallery_if_any(settings: Settings, faces: Faces) -> Gallery:
     place = Path(settings.store.path)
     if is_absent(place):
         return Gallery([])
-    with open_store(place, readonly=True) as store:
+    with open_store(place, key=settings.store.key, readonly=True) as store:
         return Gallery(store.templates(faces.embedder), faces.calibration.surplus)

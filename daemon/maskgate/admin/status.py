@@ -69,7 +69,7 @@ def _gallery(settings: config.Settings, model: str) -> dict[str, Any] | None:
     place = Path(settings.store.path)
     if is_absent(place):
         return None
-    with open_store(place, readonly=True) as store:
+    with open_store(place, key=settings.store.key, readonly=True) as store:
         subjects = store.subjects()
         templates = len(store.templates(model))
     return {

@@ -1,0 +1,109 @@
+"""What the database holds sealed or authenticated: templates, subjects, kept values. Works on an open database.
+
+Commits nothing and reads no key file but through `Keys`. Whoever writes to the database without the key can destroy,
+but can neither read a template, nor put one under another name, nor undo a revocation, unnoticed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlite_utils import Database
+
+from maskgate.chain import canonical
+from maskgate.keys import Keys
+from maskgate.seal import OVERHEAD, Master, Unsealable, id_of
+
+TEMPLATE = "id, subject_id, model, created_at, source, detail"
+"""The columns that a template is bound to, in this order."""
+_SUBJECT = "id, name, created_at, revoked_at, erased_at"
+
+
+def current(db: Database, keys: Keys) -> Master:
+    """Return the key that new values are sealed with; StoreError when it is not there."""
+    found = db.execute("SELECT value FROM kept WHERE name = 'key'").fetchone()
+    try:
+        key_id = bytes.fromhex(json.loads(found[0])["id"])
+    except (TypeError, KeyError, ValueError):
+        raise Unsealable("the gallery does not say which key it is sealed with, restore a backup") from None
+    return keys.find(key_id)
+
+
+# -- single values -----------------------------------------------------------------------------------------------------
+
+
+def keep(db: Database, master: Master, name: str, value: Any) -> None:
+    """Keep a JSON value under a name, authenticated."""
+    text = json.dumps(value, sort_keys=True)
+    db.execute(
+        "INSERT INTO kept (name, value, tag) VALUES (?, ?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET value = excluded.value, tag = excluded.tag",
+        (name, text, master.tag(_kept(name, text))),
+    )
+
+
+def kept(db: Database, master: Master, name: str) -> Any:
+    """Return a kept value; Unsealable when there is none, or it was altered."""
+    found = db.execute("SELECT value, tag FROM kept WHERE name = ?", (name,)).fetchone()
+    if found is None or not master.holds(found[1], _kept(name, found[0])):
+        raise Unsealable(f"what the gallery keeps as {name!r} was altered or removed by somebody without the key")
+    return json.loads(found[0])
+
+
+def _kept(name: str, text: str) -> bytes:
+    return canonical(["kept", name, text])
+
+
+# -- subjects ----------------------------------------------------------------------------------------------------------
+
+
+def sign_subject(db: Database, master: Master, subject_id: int) -> None:
+    """Authenticate a subject's row as it now is."""
+    row = db.execute(f"SELECT {_SUBJECT} FROM subjects WHERE id = ?", (subject_id,)).fetchone()
+    db.execute("UPDATE subjects SET tag = ? WHERE id = ?", (master.tag(canonical(["subject", *row])), subject_id))
+
+
+def altered_subjects(db: Database, keys: Keys) -> list[int]:
+    """Ids of subjects whose row was not written by who holds the key."""
+    master = current(db, keys)
+    rows = db.execute(f"SELECT {_SUBJECT}, tag FROM subjects ORDER BY id")
+    return [row[0] for row in rows if not master.holds(row[-1], canonical(["subject", *row[:-1]]))]
+
+
+def missing_subjects(db: Database) -> list[int]:
+    """Ids that events or templates name, and no subject has: the gate itself never removes a subject's row."""
+    named = "SELECT subject_id FROM events WHERE subject_id IS NOT NULL UNION SELECT subject_id FROM templates"
+    return [row[0] for row in db.execute(f"{named} EXCEPT SELECT id FROM subjects").fetchall()]
+
+
+# -- templates ---------------------------------------------------------------------------------------------------------
+
+
+def seal_template(master: Master, plain: bytes, bound: Sequence[Any]) -> bytes:
+    """Seal an embedding's bytes; `bound` are its row's values of the columns `TEMPLATE`."""
+    return master.seal("templates", plain, canonical(["template", *bound]))
+
+
+def open_template(keys: Keys, sealed: bytes, bound: Sequence[Any]) -> bytes:
+    """Undo `seal_template`; Unsealable for a template that was altered, or moved to another row or subject."""
+    try:
+        return keys.find(id_of(sealed)).open("templates", sealed, canonical(["template", *bound]))
+    except Unsealable as error:
+        raise Unsealable(
+            f"template {bound[0]} of subject {bound[1]}: {error}, restore a backup or enrol anew"
+        ) from None
+
+
+def template_bytes(sealed_size: int) -> int:
+    """Size of a template from the size of the sealed one."""
+    return sealed_size - OVERHEAD
+
+
+def seal_templates_anew(db: Database, opened: Callable[[bytes, Sequence[Any]], bytes], master: Master) -> list[bytes]:
+    """Seal every template with `master`; returns what stood there before, which must not be found any more."""
+    rows = db.execute(f"SELECT {TEMPLATE}, embedding FROM templates").fetchall()
+    sealed = [(seal_template(master, opened(row[-1], row[:-1]), row[:-1]), row[0]) for row in rows]
+    db.conn.executemany("UPDATE templates SET embedding = ? WHERE id = ?", sealed)
+    return [row[-1] for row in rows]
