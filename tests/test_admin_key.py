@@ -56,4 +56,15 @@ def test_everything_that_opens_the_gallery_names_the_key() -> None:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open_store":
                 named = {keyword.arg for keyword in node.keywords}
-                assert "key" in named or file.name == "bench.py", f"{file}:{node.lineno}"
+                assert named & {"key", "keys"} or file.name == "bench.py", f"{file}:{node.lineno}"
+
+
+def test_rotating_is_told_and_everything_opens_with_the_new_key(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.enrol("Ada")
+    before = house.run("key", "show").out
+    assert "now " in house.run("key", "rotate").out
+    assert house.run("key", "show").out != before
+    assert house.run("log", "verify").code == 0
+    with house.store() as store:
+        assert len(store.templates(MODEL)) == 1

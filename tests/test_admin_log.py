@@ -242,3 +242,13 @@ def test_a_file_without_an_anchor_proves_nothing_and_is_said(house: House, tmp_p
     empty.write_bytes(b"anchor \xff")
     assert "has no anchor in it" in house.run("log", "verify", "--anchor", empty).failure
     assert "name a file that can be written" in house.run("log", "anchor", tmp_path).failure
+
+
+def test_a_snapshot_is_written_into_a_new_file_of_the_owners(house: House, tmp_path: Path) -> None:
+    with house.store() as store:
+        store.attach(3, b"JPEG", most_bytes=1000)
+    picture = tmp_path / "3.jpg"
+    assert house.run("log", "snapshot", "3", picture).code == 0
+    assert (picture.read_bytes(), picture.stat().st_mode & 0o777) == (b"JPEG", 0o600)
+    assert "name a new file" in house.run("log", "snapshot", "3", picture).failure
+    assert "event 4 has no picture" in house.run("log", "snapshot", "4", tmp_path / "4.jpg").failure

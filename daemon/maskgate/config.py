@@ -120,6 +120,12 @@ class Store(_Section, frozen=True):
     """The SQLite file, relative to the config file."""
     key: Annotated[str, Meta(min_length=1)] = "gate.key"
     """The key that templates are sealed and the log is authenticated with, relative to the config file."""
+    keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 0
+    """Events, and snapshots with them, are removed after so many days; 0 keeps them for ever."""
+    snapshots: Literal["off", "refused", "all"] = "off"
+    """Of which decisions a small picture is kept, encrypted."""
+    snapshots_mib: Annotated[int, Meta(ge=1, le=1024)] = 64
+    """The oldest snapshots give way so that all together take no more, MiB."""
 
 
 class Models(_Section, frozen=True):

@@ -28,6 +28,32 @@ class Keys:
         """Use the key file at `path`."""
         self.path = path
         self._known: dict[bytes, Master] = {}
+        self._held: list[Master] = []
+
+    @classmethod
+    def holding(cls, secrets: Sequence[bytes]) -> Keys:
+        """Return keys that are known without a file: those out of a backup."""
+        keys = cls(Path("the backup"))
+        keys._held = [Master(secret) for secret in secrets]
+        return keys
+
+    def add(self, secrets: Sequence[bytes], owner: Path) -> bool:
+        """Add keys to the file, made if there is none; they count from now on. False when it has them all already."""
+        had = self.read() if self.exists() else []
+        new = [master for master in map(Master, secrets) if master.id not in {one.id for one in had}]
+        if not had:
+            _write(self.path, new, owner)
+        elif new:
+            self.replace([*new, *had])
+        return bool(new)
+
+    def put_aside(self, secrets: Sequence[bytes], aside: Path) -> None:
+        """Leave only the first of these keys in the file; the others that it has go to the file `aside`."""
+        kept = Master(secrets[0])
+        others = [master for master in self.read() if master.id != kept.id]
+        if others and _credential() is None:
+            _write(aside, others, self.path)
+            self.replace([kept])
 
     def find(self, key_id: bytes) -> Master:
         """Return the key with that id; StoreError when the file has no such key, or cannot be read."""
@@ -45,6 +71,8 @@ class Keys:
 
     def read(self) -> list[Master]:
         """Return all keys of the file, newest first; StoreError in one line when it cannot be used."""
+        if self._held:
+            return self._held
         place = _credential() or (self.path if self.path.exists() else self._pending)
         if place == self._pending and not place.exists():
             raise StoreError(f"{self.path}: the gallery's key is missing; put it back, or restore a backup")
@@ -60,7 +88,7 @@ class Keys:
 
     def settle(self) -> None:
         """Give a pending key its place: a gallery is sealed with it."""
-        if self._pending.exists() and not self.path.exists():
+        if not self._held and self._pending.exists() and not self.path.exists():
             _rename(self._pending, self.path)
 
     def replace(self, masters: Sequence[Master]) -> None:

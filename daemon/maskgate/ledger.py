@@ -1,4 +1,4 @@
-"""The log's chain in the database: append, redact, cut off, verify. Works on an open database; commits nothing.
+"""The log's chain in the database: append, redact, cut off, change its key, verify. Opens and commits nothing.
 
 The head of the chain (last id and link, and the next id to give) is kept authenticated beside the events, so that even
 an event cut off the end that no anchor holds is missed, unless an older copy of that head is put back too.
@@ -10,6 +10,7 @@ import base64
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import takewhile
 from typing import Any
 
 from sqlite_utils import Database
@@ -73,10 +74,55 @@ def redact(db: Database, master: Master, event_id: int, detail: str) -> None:
     before = known[0] if known else chain.digest_of(event_id, fields, salt or b"")
     after, fields[-1] = os.urandom(chain.SALT_BYTES), detail
     db.execute("UPDATE events SET detail = ?, salt = ? WHERE id = ?", (detail, after, event_id))
-    db.execute(
-        "INSERT OR REPLACE INTO redactions (event_id, digest, tag) VALUES (?, ?, ?)",
-        (event_id, before, master.tag(_redaction(event_id, before, chain.digest_of(event_id, fields, after)))),
-    )
+    _sign_redaction(db, master, event_id, before, chain.digest_of(event_id, fields, after))
+
+
+def cut_off(db: Database, master: Master, *, before: str, future: str, most: int) -> int:
+    """Remove the oldest events that are from before a time, `most` at once, and note it in the log; returns how many.
+
+    They are removed in the order of recording, up to the first that must be kept, so that what remains is a chain that
+    begins where the authenticated cut says. An event from the `future` was stamped by a wrong clock: it goes too.
+    """
+    oldest = db.execute("SELECT id, at, link FROM events ORDER BY id LIMIT ?", (most,)).fetchall()
+    old = list(takewhile(lambda row: row[1] < before or row[1] > future, oldest))
+    if not old:
+        return 0
+    through, _, link = old[-1]
+    removed = vault.kept(db, master, "cut")["events"] + len(old)
+    for sql in (
+        "DELETE FROM events WHERE id <= ?",
+        "DELETE FROM redactions WHERE event_id <= ?",
+        "DELETE FROM snapshots WHERE event_id <= ?",
+    ):
+        db.execute(sql, (through,))
+    vault.keep(db, master, "cut", {"id": through, "link": (link or b"").hex(), "events": removed})
+    return len(old)
+
+
+def change_key(db: Database, old: Master, new: Master) -> None:
+    """Go on under another key: what was authenticated stays so, what was not stays found. Unsealable when altered."""
+    stretches = [
+        {**stretch, "key": _wrapped(new, stretch["id"], _chain_key(old, stretch["id"], stretch["key"]))}
+        for stretch in vault.kept(db, old, "chains")
+    ]
+    head = vault.kept(db, old, "head")
+    stretches.append({"first": head["next"], "id": new.id.hex(), "key": None})
+    good, _ = _redacted(db, old)
+    for name in ("head", "cut", "gaps"):
+        vault.keep(db, new, name, vault.kept(db, old, name))
+    vault.keep(db, new, "chains", stretches)
+    for event_id, before in good.items():
+        *fields, salt = db.execute(f"SELECT {FIELDS}, salt FROM events WHERE id = ?", (event_id,)).fetchone()
+        _sign_redaction(db, new, event_id, before, chain.digest_of(event_id, fields, salt))
+
+
+def pass_over(db: Database, master: Master, next_id: int) -> None:
+    """Give no id below `next_id` any more: a log that is being replaced has given them."""
+    head = vault.kept(db, master, "head")
+    if next_id > head["next"]:
+        gaps = vault.kept(db, master, "gaps")
+        vault.keep(db, master, "gaps", [*gaps, (head["next"], next_id - 1)])
+        vault.keep(db, master, "head", {**head, "next": next_id})
 
 
 def anchor(db: Database, master: Master) -> Anchor:
@@ -142,6 +188,10 @@ def _chain_key(master: Master, key_id: str, sealed: str | None) -> bytes:
     return master.open("keys", base64.b64decode(sealed), chain.canonical(["chain", key_id]))
 
 
+def _wrapped(master: Master, key_id: str, key: bytes) -> str:
+    return base64.b64encode(master.seal("keys", key, chain.canonical(["chain", key_id]))).decode()
+
+
 def _head(db: Database, master: Master) -> Head:
     kept = vault.kept(db, master, "head")
     return Head(kept["id"], bytes.fromhex(kept["link"]))
@@ -164,6 +214,13 @@ def _redacted(db: Database, master: Master) -> tuple[dict[int, bytes], list[Find
         else:
             forged.append(Finding(event_id, "was altered after a name had been erased from it"))
     return good, forged
+
+
+def _sign_redaction(db: Database, master: Master, event_id: int, before: bytes, after: bytes) -> None:
+    db.execute(
+        "INSERT OR REPLACE INTO redactions (event_id, digest, tag) VALUES (?, ?, ?)",
+        (event_id, before, master.tag(_redaction(event_id, before, after))),
+    )
 
 
 def _redaction(event_id: int, before: bytes, after: bytes) -> bytes:

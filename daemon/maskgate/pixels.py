@@ -5,6 +5,7 @@ Points follow the detector's habit: (0, 0) is the middle of the first pixel.
 
 from __future__ import annotations
 
+import io
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,15 @@ def _reduced(image: Pillow.Image, inverse: Matrix, size: tuple[int, int], shrink
     # The middle of the first block lies (shrink - 1) / 2 pixels in.
     moved[:, 2] -= (shrink - 1) / 2
     return small, moved / shrink
+
+
+def jpeg_of(picture: Picture, size: tuple[int, int], *, quality: int = 60) -> bytes:
+    """Shrink a picture to fit into `size` (w, h) and encode it as JPEG, some 5 to 15 KiB at 320 x 240."""
+    scale = min(1.0, size[0] / picture.size[0], size[1] / picture.size[1])
+    wanted = max(1, round(picture.size[0] * scale)), max(1, round(picture.size[1] * scale))
+    out = io.BytesIO()
+    Pillow.fromarray(picture.fit(wanted)[0]).save(out, "JPEG", quality=quality)
+    return out.getvalue()
 
 
 def load_photo(path: Path) -> Picture:

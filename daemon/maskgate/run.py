@@ -18,7 +18,7 @@ import numpy as np
 
 from maskgate import __version__, align, config, decide, look, motion, notify
 from maskgate.camera import Camera, Frame, open_camera
-from maskgate.chores import Chores
+from maskgate.chores import Album, Chores
 from maskgate.control import listen
 from maskgate.desk import Desk
 from maskgate.faces import Faces
@@ -162,9 +162,10 @@ def _words_of_liveness(decision: decide.Decision) -> dict[str, object]:
 class Hands:
     """What the daemon does about decisions: the record first, then the relay."""
 
-    def __init__(self, store: Store, gate: Gate, policy: config.Policy) -> None:
-        """Act on `gate`, write to `store`."""
-        self._store, self._gate, self._policy = store, gate, policy
+    def __init__(self, store: Store, gate: Gate, policy: config.Policy, album: Album | None = None) -> None:
+        """Act on `gate`, write to `store`; pictures of decisions go into the `album`, if there is one."""
+        self._store, self._gate, self._policy, self._album = store, gate, policy, album
+        self._event_id: int | None = None
 
     def carry_out(self, decision: decide.Decision, frame: Frame) -> decide.Decision:
         """Record the decision, durably, then open the gate if it is a grant; return what came of it."""
@@ -173,6 +174,8 @@ class Hands:
             self._open()
         else:
             self._gate.show("refused")
+        if self._album is not None and self._event_id is not None:
+            self._album.keep(self._event_id, frame.main, granted=decision.granted)
         if decision.suspected:
             self.note("attack_suspected", reason=decision.reason, refused=decide.SUSPICIOUS)
         log.info(
@@ -191,8 +194,9 @@ class Hands:
             log.error("event %s could not be recorded: %s", kind, error)
 
     def _recorded(self, decision: decide.Decision, frame: Frame) -> decide.Decision:
+        self._event_id = None
         try:
-            self._store.record(event_of(decision, frame))
+            self._event_id = self._store.record(event_of(decision, frame))
         except UnknownSubject:
             # Revoked or erased between the look and the record: whatever the policy, this is nobody any more.
             return self._recorded(replace(decision, granted=False, reason="revoked", subject=None), frame)
@@ -228,11 +232,11 @@ def serve(settings: config.Settings, *, observe: Callable[[Moment, Gate], None] 
             open_store(Path(settings.store.path), key=settings.store.key, create=True) as store,
             listen(Path(settings.control.socket)) as requests,
         ):
-            hands = Hands(store, gate, settings.policy)
+            hands = Hands(store, gate, settings.policy, Album(store, settings.store))
             roster = Roster(store, faces, settings)
             roster.refresh(time.monotonic(), every_s=0)
             desk = Desk(requests, faces=faces, roster=roster, settings=settings)
-            chores = Chores(store)
+            chores = Chores(store, keep_days=settings.store.keep_days)
             hands.note("started", version=__version__, runtime=faces.runtime, models=faces.digests)
             _say_what_the_odds_are(faces, roster, settings)
             try:

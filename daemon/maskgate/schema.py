@@ -254,3 +254,45 @@ def _migrate(db: Database, path: Path, founding: Founding) -> None:
     if version < len(MIGRATIONS):
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def copy_database(db: Database, path: Path, to: Path) -> None:
+    """Copy a gallery into one new file without -wal, durably; the copy is of one moment. StoreError when that fails."""
+    _touch(to)
+    try:
+        with explained(to):
+            copy = sqlite3.connect(to, isolation_level=None)
+            try:
+                db.conn.backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE").fetchall()
+            finally:
+                copy.close()
+        _sync(to)
+    except BaseException:
+        to.unlink(missing_ok=True)
+        raise
+
+
+def replace_tables(db: Database, other: Path) -> None:
+    """Put the rows of another gallery of the same schema in place of these, within the open transaction."""
+    db.execute("PRAGMA defer_foreign_keys = ON")
+    source = sqlite3.connect(f"file:{quote(str(other.absolute()))}?mode=ro", uri=True, isolation_level=None)
+    try:
+        tables = source.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
+        for (table,) in tables.fetchall():
+            db.execute(f"DELETE FROM {table}")
+            rows = source.execute(f"SELECT * FROM {table}")
+            places = ", ".join("?" * len(rows.description))
+            columns = ", ".join(column[0] for column in rows.description)
+            db.conn.executemany(f"INSERT INTO {table} ({columns}) VALUES ({places})", rows)
+    finally:
+        source.close()
+
+
+def _sync(file: Path) -> None:
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    sync_folder(file)

@@ -85,6 +85,23 @@ class Master:
         return self._ciphers[purpose]
 
 
+def stream_cipher(key: bytes) -> AESGCM:
+    """AES-256-GCM for a stream whose nonces are counted, never drawn: a key for one stream alone."""
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+    return AESGCM(key)
+
+
+def open_chunk(cipher: AESGCM, nonce: bytes, sealed: bytes, bound: bytes) -> bytes:
+    """Decrypt a part of a stream; Unsealable when it was altered, moved or sealed with another key."""
+    from cryptography.exceptions import InvalidTag
+
+    try:
+        return cipher.decrypt(nonce, sealed, bound)
+    except InvalidTag:
+        raise Unsealable("altered, or sealed with another key") from None
+
+
 def id_of(sealed: bytes) -> bytes:
     """Id of the key that sealed it; Unsealable for what nothing of ours has sealed."""
     if len(sealed) < OVERHEAD or not sealed.startswith(_VERSION):

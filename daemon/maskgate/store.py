@@ -12,7 +12,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,7 +25,15 @@ from maskgate import erasure, events, ledger, vault
 from maskgate.chain import Anchor, Finding
 from maskgate.events import Event, Question
 from maskgate.keys import Keys
-from maskgate.schema import explained, open_database, pragma, snapshot, transaction
+from maskgate.schema import (
+    copy_database,
+    explained,
+    open_database,
+    pragma,
+    replace_tables,
+    snapshot,
+    transaction,
+)
 from maskgate.seal import Master
 from maskgate.values import BadName, Embedding, StoreError, Template, UnknownSubject, cover_of
 
@@ -35,6 +44,7 @@ LONGEST_NAME = 100
 PSEUDONYM = "erased-"
 """What the name of an erased subject becomes, with the subject's number: nobody can be enrolled under such a name."""
 _SHOWN = 24
+_SNAPSHOTS_AT_ONCE = 20
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -56,17 +66,23 @@ class Subject:
 
 
 def open_store(
-    path: str | Path, *, key: str | Path | None = None, create: bool = False, readonly: bool = False
+    path: str | Path,
+    *,
+    key: str | Path | None = None,
+    keys: Keys | None = None,
+    create: bool = False,
+    readonly: bool = False,
 ) -> Store:
     """Open a gallery, to be closed by `with`. StoreError when there is none, or it cannot be used.
 
     `key` is the key file, made with the first gallery; without one named it is `gate.key` beside the gallery, which
-    suits tests alone. `create` makes a missing gallery, owned like its folder. `readonly` never writes to the file, and
-    refuses an older schema instead of migrating it. A gallery that was never sealed is, when no key was there so far.
+    suits tests alone; `keys` are keys without a file. `create` makes a missing gallery, owned like its folder.
+    `readonly` never writes to the file, and refuses an older schema instead of migrating it. A gallery that was never
+    sealed is, when no key was there so far.
     """
     place = Path(path)
-    keys = Keys(Path(key) if key else place.with_name("gate.key"))
-    return _opened(place, keys, create=create, readonly=readonly, adopt=False)
+    held = keys or Keys(Path(key) if key else place.with_name("gate.key"))
+    return _opened(place, held, create=create, readonly=readonly, adopt=False)
 
 
 def adopt_gallery(path: Path, key: Path) -> None:
@@ -338,6 +354,34 @@ class Store:
                 except StoreError as error:
                     yield Finding(0, str(error))
 
+    def trim(self, before: datetime, *, most: int = 500) -> int:
+        """Remove the oldest events, those from before a time, with their snapshots; at most so many; returns how many.
+
+        What is left still verifies, for the cut is authenticated and is an event itself.
+        """
+        future = events.stamp(datetime.now(UTC) + timedelta(days=1))
+        if not self._rows(
+            "SELECT 1 FROM (SELECT at FROM events ORDER BY id LIMIT 1) WHERE at < ?1 OR at > ?2",
+            (events.stamp(before), future),
+        ):
+            return 0
+        with self._change() as master:
+            removed = ledger.cut_off(self._db, master, before=events.stamp(before), future=future, most=most)
+            if removed:
+                events.write(self._db, master, Event("log_cut", detail={"events": removed}), None)
+        return removed
+
+    def attach(self, event_id: int, jpeg: bytes, *, most_bytes: int) -> bool:
+        """Keep a picture with an event, sealed; the oldest pictures give way. False when it alone is too large."""
+        with self._change() as master:
+            return vault.add_snapshot(self._db, master, event_id, jpeg, most_bytes=most_bytes)
+
+    def snapshot(self, event_id: int) -> bytes | None:
+        """The JPEG kept with an event; None when there is none."""
+        with explained(self.path):
+            row = self._db.execute("SELECT sealed FROM snapshots WHERE event_id = ?", (event_id,)).fetchone()
+            return None if row is None else vault.open_snapshot(self._keys, event_id, row[0])
+
     # -- the key -------------------------------------------------------------------------------------------------
 
     def sweep(self, plain: Sequence[bytes] = ()) -> None:
@@ -350,6 +394,86 @@ class Store:
         erasure.prove_gone(self._db, self._rows, self.path, erasure.Secrets("templates from before", (), tuple(plain)))
         with self._change():
             self._db.execute("DELETE FROM kept WHERE name = 'unswept'")
+
+    def change_key(self, *, actor: str) -> str:
+        """Seal everything with a new key, and forget the old one; returns the new one's name.
+
+        The old key stays in the key file until all is sealed with the new one, durably, so that after a power cut at
+        any moment one of both opens everything, and calling this again finishes it. Others may use the gallery
+        meanwhile: templates change in one transaction, snapshots in small ones.
+        """
+        new = Master.fresh()
+        with self._change() as old:  # within: nobody else may change the key file meanwhile
+            self._keys.replace([new, *self._keys.read()])
+            before = vault.seal_templates_anew(self._db, partial(vault.open_template, self._keys), new)
+            vault.sign_subjects_anew(self._db, old, new)
+            ledger.change_key(self._db, old, new)
+            vault.keep(self._db, new, "key", {"id": new.id.hex()})
+            events.write(self._db, new, Event("key_changed", actor=actor, detail={"key": new.id.hex()}), None)
+        while batch := self._seal_snapshots_anew():
+            before += batch
+        with self._change() as current:
+            self._keys.replace([current])
+        gone = erasure.Secrets("what the old key sealed", (), tuple(before))
+        erasure.prove_gone(self._db, self._rows, self.path, gone)
+        return new.id.hex()
+
+    def _seal_snapshots_anew(self) -> list[bytes]:
+        with self._change() as master:
+            return vault.seal_snapshots_anew(self._db, self._keys, master, _SNAPSHOTS_AT_ONCE)
+
+    # -- copies --------------------------------------------------------------------------------------------------
+
+    def count(self) -> int:
+        """How many events there are."""
+        return int(self._rows("SELECT count(*) AS n FROM events")[0]["n"])
+
+    def copy_to(self, path: Path) -> None:
+        """Make a whole, consistent copy as one new file, durably, while others go on writing."""
+        copy_database(self._db, self.path, path)
+
+    def damage(self) -> str | None:
+        """What SQLite's own check of the whole file says; None for a sound one."""
+        found = self._rows("PRAGMA integrity_check(1)")[0]["integrity_check"]
+        return None if found == "ok" else str(found)
+
+    def secrets(self) -> list[bytes]:
+        """The keys that this gallery is sealed with, for a backup of both."""
+        with explained(self.path):
+            current = vault.current(self._db, self._keys)
+        return [current.secret, *(master.secret for master in self._keys.read() if master.id != current.id)]
+
+    def replace(self, other: Path, aside: Path | None, keys: Keys, *, actor: str, detail: Mapping[str, Any]) -> None:
+        """Put everything of the gallery `other`, which `keys` open, in this one's place, in one transaction.
+
+        What was here is copied `aside` first, if that is named, with nothing written in between. Who was erased or
+        revoked here stays so. Ids go on after the higher of both, and the log says that it was restored.
+        """
+        with transaction(self._db, self.path):
+            if aside is not None:
+                with _opened(self.path, self._keys, create=False, readonly=True, adopt=False) as reader:
+                    reader.copy_to(aside)
+            ours = {row["id"]: row for row in self._rows("SELECT id, created_at, revoked_at, erased_at FROM subjects")}
+            next_id = self._rows("SELECT coalesce(max(seq), 0) + 1 AS id FROM sqlite_sequence WHERE name = 'events'")[
+                0
+            ]["id"]
+            with _opened(other, keys, create=False, readonly=False, adopt=False) as theirs:
+                theirs._catch_up(ours, actor)
+                with theirs._change() as master:
+                    ledger.pass_over(theirs._db, master, next_id)
+                    events.write(theirs._db, master, Event("restored", actor=actor, detail=detail), None)
+            replace_tables(self._db, other)
+
+    def _catch_up(self, ours: Mapping[int, Mapping[str, Any]], actor: str) -> None:
+        """Erase and revoke here who was erased or revoked in the gallery that this one will replace."""
+        for subject in self.subjects():
+            now = ours.get(subject.id)
+            if now is None or now["created_at"] != subject.created_at:
+                continue
+            if now["erased_at"]:
+                self.erase(subject.name, actor=actor)
+            elif now["revoked_at"]:
+                self.revoke(subject.name, actor=actor)
 
     # -- inside --------------------------------------------------------------------------------------------------
 

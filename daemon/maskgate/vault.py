@@ -78,6 +78,13 @@ def missing_subjects(db: Database) -> list[int]:
     return [row[0] for row in db.execute(f"{named} EXCEPT SELECT id FROM subjects").fetchall()]
 
 
+def sign_subjects_anew(db: Database, old: Master, new: Master) -> None:
+    """Authenticate the subjects under another key, but for those that were altered."""
+    for *row, tag in db.execute(f"SELECT {_SUBJECT}, tag FROM subjects").fetchall():
+        if old.holds(tag, canonical(["subject", *row])):
+            sign_subject(db, new, row[0])
+
+
 # -- templates ---------------------------------------------------------------------------------------------------------
 
 
@@ -107,3 +114,44 @@ def seal_templates_anew(db: Database, opened: Callable[[bytes, Sequence[Any]], b
     sealed = [(seal_template(master, opened(row[-1], row[:-1]), row[:-1]), row[0]) for row in rows]
     db.conn.executemany("UPDATE templates SET embedding = ? WHERE id = ?", sealed)
     return [row[-1] for row in rows]
+
+
+# -- snapshots ---------------------------------------------------------------------------------------------------------
+
+
+def add_snapshot(db: Database, master: Master, event_id: int, jpeg: bytes, *, most_bytes: int) -> bool:
+    """Seal the picture of an event; the oldest give way so that all together stay within `most_bytes`."""
+    subject_id, at = db.execute("SELECT subject_id, at FROM events WHERE id = ?", (event_id,)).fetchone()
+    sealed = master.seal("snapshots", jpeg, canonical(["snapshot", event_id]))
+    if len(sealed) > most_bytes:
+        return False
+    db.execute(
+        "INSERT INTO snapshots (event_id, subject_id, at, size, sealed) VALUES (?, ?, ?, ?, ?)",
+        (event_id, subject_id, at, len(sealed), sealed),
+    )
+    over = db.execute("SELECT sum(size) FROM snapshots").fetchone()[0] - most_bytes
+    for oldest, size in (
+        db.execute("SELECT event_id, size FROM snapshots ORDER BY event_id").fetchall() if over > 0 else ()
+    ):
+        if over <= 0:
+            break
+        db.execute("DELETE FROM snapshots WHERE event_id = ?", (oldest,))
+        over -= size
+    return True
+
+
+def open_snapshot(keys: Keys, event_id: int, sealed: bytes) -> bytes:
+    """Undo `add_snapshot`; Unsealable for one that was altered or moved."""
+    return keys.find(id_of(sealed)).open("snapshots", sealed, canonical(["snapshot", event_id]))
+
+
+def seal_snapshots_anew(db: Database, keys: Keys, master: Master, most: int) -> list[bytes]:
+    """Seal at most so many snapshots with `master` that are not yet; returns what stood there before."""
+    rows = db.execute(
+        "SELECT event_id, sealed FROM snapshots WHERE substr(sealed, 2, 4) <> ? ORDER BY event_id LIMIT ?",
+        (master.id, most),
+    ).fetchall()
+    for event_id, sealed in rows:
+        again = master.seal("snapshots", open_snapshot(keys, event_id, sealed), canonical(["snapshot", event_id]))
+        db.execute("UPDATE snapshots SET sealed = ? WHERE event_id = ?", (again, event_id))
+    return [sealed for _, sealed in rows]

@@ -28,6 +28,8 @@ COMMANDS = {
     "log": ("log", "Show decisions and changes; verify that they are as written."),
     "status": ("status", "Show thresholds, gallery, networks and the running daemon."),
     "config": ("settings", "Check or show the settings."),
+    "backup": ("copies", "Write gallery and key into one encrypted file."),
+    "restore": ("copies", "Put a backup in the gallery's place."),
     "key": ("key", "Make or change the key that the gallery is sealed with."),
     "run": ("daemon", "Run the gate; systemd does this."),
     "lock": ("daemon", "Drive the relay inactive."),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from maskgate.admin.session import Session, is_absent
+from maskgate.admin.session import Session, actor, is_absent
 
 
 @click.group()
@@ -42,6 +42,21 @@ def show(session: Session) -> None:
 
     keys = Keys(Path(session.settings().store.key))
     click.echo(f"{keys.path}: {', '.join(master.id.hex() for master in keys.read())}")
+
+
+@key.command()
+@click.pass_obj
+def rotate(session: Session) -> None:
+    """Seal everything with a new key and forget the old one; the gate may run meanwhile.
+
+    Backups made before open with their own passphrase as ever. Interrupted, it is simply run again.
+    """
+    from maskgate.store import open_store
+
+    settings = session.settings()
+    with open_store(Path(settings.store.path), key=settings.store.key) as store:
+        name = store.change_key(actor=actor())
+    click.echo(f"{settings.store.key}: now {name}; the former key opens nothing any more, keep a copy of the new one")
 
 
 @key.command()

@@ -161,6 +161,26 @@ def anchor(session: Session, file: Path) -> None:
     click.echo(line)
 
 
+@log.command()
+@click.argument("event", type=click.IntRange(1))
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_obj
+def snapshot(session: Session, event: int, file: Path) -> None:
+    """Write the picture that was kept with an EVENT into a new FILE, as JPEG; --json of `log` shows ids."""
+    from maskgate.values import StoreError
+
+    with _store(session) as store:
+        jpeg = store.snapshot(event)
+    if jpeg is None:
+        raise StoreError(f"event {event} has no picture; store.snapshots says for which one is kept, and for how long")
+    try:
+        with os.fdopen(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out:
+            out.write(jpeg)
+    except OSError as error:
+        raise StoreError(f"{file}: {error.strerror}; name a new file in a folder that can be written") from error
+    click.echo(f"{file}: {len(jpeg):,} bytes")
+
+
 def _store(session: Session) -> Store:
     """Open the gallery to read it."""
     from maskgate.store import open_store
