@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from tensorflow.lite.tools import flatbuffer_utils
 import chain as chains
 from chain import Chain, Layer
 from crops import cut, read
+from ranges import activated, balanced, fitting
 
 layers = tf.keras.layers
 
@@ -35,8 +36,6 @@ CONV, DEPTHWISE, MUL, PAD = 3, 4, 18, 34
 """TFLite's numbers of operators."""
 SEEN = 100_000
 """Values of each layer that ranges are fitted to."""
-SHRUNK = np.geomspace(0.08, 1, 20)
-"""Shares of the whole range to try, on either side."""
 
 
 def sloped(x: Any, slopes: np.ndarray) -> Any:
@@ -102,11 +101,6 @@ def before(chain: Chain, crops: np.ndarray) -> Iterator[list[np.ndarray]]:
         yield [found.numpy() for found in model(crops[start : start + 10].astype(np.float32))]
 
 
-def activated(x: np.ndarray, slopes: np.ndarray) -> np.ndarray:
-    """PReLU."""
-    return np.where(x > 0, x, x * slopes)
-
-
 def reaches(chain: Chain, crops: np.ndarray) -> list[np.ndarray]:
     """How far each layer's channels reach: the largest of their sizes over the crops, after the activation."""
     most = [np.zeros(len(layer.weights)) for layer in chain.layers]
@@ -114,11 +108,6 @@ def reaches(chain: Chain, crops: np.ndarray) -> list[np.ndarray]:
         for n, (found, layer) in enumerate(zip(maps, chain.layers, strict=True)):
             most[n] = np.maximum(most[n], np.abs(activated(found, layer.slopes)).max((0, 1, 2)))
     return [np.maximum(m / np.median(m), 1e-3).astype(np.float32) for m in most]
-
-
-def balanced(chain: Chain, reach: list[np.ndarray]) -> list[np.ndarray]:
-    """Even out activations, but spare depthwise weights: they are quantised per channel, so they lose nothing."""
-    return [np.asarray(r / np.exp(np.log(r).mean()), np.float32) for r in reach]
 
 
 def flat_float(model: tf.keras.Model) -> bytes:
@@ -176,21 +165,6 @@ def refit(ranged: Any, slopes: list[np.ndarray], values: list[np.ndarray]) -> No
         ranges |= {op.outputs[0]: ranges[total.outputs[0]] for kind, op in readers[total.outputs[0]] if kind == PAD}
     for index, (least, greatest) in ranges.items():
         graph.tensors[index].quantization.min, graph.tensors[index].quantization.max = [least], [greatest]
-
-
-def fitting(values: np.ndarray, then: Callable[[np.ndarray], np.ndarray] = lambda given: given) -> tuple[float, float]:
-    """The range around zero whose 256 steps lose least of what is made of `values`, in the mean square."""
-    wanted = then(values)
-    whole = min(float(values.min()), 0.0), max(float(values.max()), 1e-6)
-    best, least = whole, np.inf
-    for below in SHRUNK if whole[0] else (1.0,):
-        for above in SHRUNK:
-            low, high = whole[0] * below, whole[1] * above
-            step = (high - low) / 255
-            loss = float(np.square(then(np.clip(np.round(values / step) * step, low, high)) - wanted).mean())
-            if loss < least:
-                best, least = (low, high), loss
-    return best
 
 
 def faces(folders: list[Path], wanted: int) -> np.ndarray:
