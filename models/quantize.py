@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--calibrate", type=int, default=100, help="crops to measure ranges on")
     wanted = parser.parse_args()
     chain, crops = chains.load(wanted.chain), faces(wanted.folders, wanted.calibrate)
-    even = chains.equalised(chain, balanced(chain, reaches(chain, crops)))
+    even = chains.equalised(chain, balanced(reaches(chain, crops)))
     if wanted.float:
         wanted.float.write_bytes(flat_float(rebuilt(even)))
     flat = flat_int8(even, crops)

@@ -15,7 +15,7 @@ def activated(x: np.ndarray, slopes: np.ndarray) -> np.ndarray:
     return np.where(x > 0, x, x * slopes)
 
 
-def balanced(chain: Chain, reach: list[np.ndarray]) -> list[np.ndarray]:
+def balanced(reach: list[np.ndarray]) -> list[np.ndarray]:
     """Even out activations, but spare depthwise weights: they are quantised per channel, so they lose nothing."""
     return [np.asarray(r / np.exp(np.log(r).mean()), np.float32) for r in reach]
 

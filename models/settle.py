@@ -95,7 +95,7 @@ def evened(chain: Chain, crops: np.ndarray) -> Chain:
         for n, (found, layer) in enumerate(zip(seen, chain.layers, strict=True)):
             most[n] = np.maximum(most[n], np.abs(activated(found, layer.slopes)).max((0, 1, 2)))
     reach = [np.maximum(m / np.median(m), 1e-3).astype(np.float32) for m in most]
-    return chains.equalised(chain, balanced(chain, reach))
+    return chains.equalised(chain, balanced(reach))
 
 
 def fitted(chain: Chain, crops: np.ndarray) -> list[tuple[Range, Range, Range, Range]]:

@@ -1,6 +1,6 @@
 """Unpack `face_int8.tflite` into the arrays it was made from, as int8 rounded them: to go on from what is shipped.
 
-    python models/unpack.py models/face_int8.tflite CHAIN.npz                                    (the product's environment)
+    python models/unpack.py models/face_int8.tflite CHAIN.npz                    (the product's environment)
 
 Weights and slopes are the file's whole numbers times their scales; biases likewise. The channels stay as even as
 quantize.py made them. Ends with an error when the file is no masked-face network.
@@ -35,7 +35,7 @@ def unpacked(path: Path) -> Chain:
 
     layers: list[Layer] = []
     others: list[tuple[np.ndarray, np.ndarray]] = []
-    for n, op in enumerate(steps):
+    for op in steps:
         if op["op_name"] not in ("CONV_2D", "DEPTHWISE_CONV_2D"):
             continue
         weights, bias = real(int(op["inputs"][1])), real(int(op["inputs"][2]))

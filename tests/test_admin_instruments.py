@@ -325,3 +325,18 @@ def test_bench_for_people_says_the_same(house: House) -> None:
     assert "at rest" in ran.out
     assert "embed" in ran.out
     assert house.run("bench", "--image", house.folder / "none.jpg").failure.endswith("no such file")
+
+
+def test_what_an_owner_submits_fits_the_table_in_the_docs(house: House) -> None:
+    submitted = house.run("bench", "--submit-text", "--frames", "3", "--idle", "1", "--image", GOOD).out
+    page = (Path(__file__).parents[1] / "docs" / "BENCHMARKS.md").read_text(encoding="utf-8")
+    [heading] = [line for line in page.splitlines() if line.startswith("| board |")]
+    row, *rest = submitted.splitlines()
+    assert row.count("|") == heading.count("|")
+    assert "not measured" not in row
+    for said in ("median ms by stage", "embedder ", "cores", "Python 3."):
+        assert said in "\n".join(rest), said
+
+
+def test_bench_has_one_form_at_a_time(house: House) -> None:
+    assert house.run("bench", "--json", "--submit-text").code == 2

@@ -27,6 +27,7 @@ COMMANDS = {
     "erase": ("people", "Remove somebody for ever, and prove it."),
     "log": ("log", "Show decisions and changes; verify that they are as written."),
     "status": ("status", "Show thresholds, gallery, networks and the running daemon."),
+    "doctor": ("doctor", "Look the gate over, and say what mends what is wrong."),
     "config": ("settings", "Check or show the settings."),
     "backup": ("copies", "Write gallery and key into one encrypted file."),
     "restore": ("copies", "Put a backup in the gallery's place."),

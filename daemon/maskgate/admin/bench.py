@@ -52,9 +52,12 @@ class Scene:
 @click.option("--frames", type=click.IntRange(3), default=100, show_default=True, help="How many frames to look at.")
 @click.option("--idle", "idle_s", type=click.FloatRange(1), default=5.0, show_default=True, help="Seconds at rest.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--submit-text", "submit", is_flag=True, help="The block to paste into docs/BENCHMARKS.md.")
 @click.pass_obj
-def bench(session: Session, image: Path | None, frames: int, idle_s: float, as_json: bool) -> None:
+def bench(session: Session, image: Path | None, frames: int, idle_s: float, as_json: bool, submit: bool) -> None:
     """Measure milliseconds per stage, memory, start-up, searches and the cost of an idle gate."""
+    if as_json and submit:
+        raise click.UsageError("--json and --submit-text are two forms of one answer; choose one")
     settings = session.settings_if_any()
     # First: networks that cannot be loaded are one line here, and would be a traceback in a fresh process below.
     faces = load_faces(settings)
@@ -77,6 +80,8 @@ def bench(session: Session, image: Path | None, frames: int, idle_s: float, as_j
     }
     if as_json:
         json_line(measured)
+    elif submit:
+        click.echo(_submission(measured))
     else:
         _print(measured)
 
@@ -92,8 +97,30 @@ def _machine() -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)),
         "machine": platform.machine(),
+        "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1_000_000,
+        "system": _system(),
+        "kernel": platform.release(),
         "python": platform.python_version(),
+        "celsius": _celsius(),
     }
+
+
+def _system() -> str:
+    """Name the operating system."""
+    import platform
+
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        return "unknown system"
+
+
+def _celsius() -> float | None:
+    """Return the processor's temperature; None where the kernel does not tell. A hot board is a slow one."""
+    try:
+        return int(Path("/sys/class/thermal/thermal_zone0/temp").read_text()) / 1000
+    except (OSError, ValueError):
+        return None
 
 
 def _cpu() -> str:
@@ -352,3 +379,41 @@ def _print(measured: dict[str, Any]) -> None:
     click.echo(f"at rest, {IDLE_FPS:g} frames a second: {rest}")
     for size, ms in measured["gallery_ms"].items():
         click.echo(f"search among {int(size):,} templates: {ms} ms")
+
+
+def _submission(measured: dict[str, Any]) -> str:
+    """Word it for docs/BENCHMARKS.md: a table row, and beneath it what is needed to compare it with others."""
+    from datetime import UTC, datetime
+
+    stages, idle, hot = measured["stages"], measured["idle"], measured["celsius"]
+    row = (
+        measured["cpu"],
+        f"{stages['total']['p50']:.0f}; {stages['total']['p95']:.0f}",
+        f"{measured['fps']:.1f}",
+        f"{measured['peak_rss_mb']:.0f}",
+        f"{measured['cold_start_s']['wall']:.1f}",
+        f"{idle['cpu_share']:.1%}",
+        f"{measured['gallery_ms']['10000']:.1f}",
+        measured["version"],
+    )
+    spent = ", ".join(f"{name} {spread['p50']:.1f}" for name, spread in stages.items() if name != "total")
+    facts = [
+        f"measured on {datetime.now(UTC):%Y-%m-%d}, {measured['frames']} frames with a face: {measured['face']}",
+        f"{measured['system']}, {measured['kernel']}, {measured['memory_mb']} MB, {measured['cores']} cores",
+        f"Python {measured['python']}, {measured['runtime']}, {measured['threads']} threads",
+        f"frame {'x'.join(map(str, measured['main']))}, looked at in {'x'.join(map(str, measured['lores']))}",
+        f"temperature at the end {'not told' if hot is None else f'{hot:.0f} C'}",
+        f"median ms by stage: {spent}",
+        *(f"{role} {digest[:16]}" for role, digest in measured["models"].items()),
+    ]
+    return "\n".join(
+        [
+            f"| {' | '.join(row)} |",
+            "",
+            "<details><summary>conditions</summary>",
+            "",
+            *(f"- {fact}" for fact in facts),
+            "",
+            "</details>",
+        ]
+    )
