@@ -113,6 +113,7 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--variants", type=int, default=3)
     parser.add_argument("--limit", type=int, help="a random subset of this many photos")
+    parser.add_argument("--held", action="store_true", help="every third photo alone: what train.py holds back")
     parser.add_argument("--renderer", default="masks", help="the module that draws; masks_test for measurements")
     parser.add_argument("--jobs", type=int, default=2)
     wanted = parser.parse_args()
@@ -124,7 +125,11 @@ def main() -> None:
     bare = np.lib.format.open_memmap(wanted.out / "bare.npy", "w+", np.uint8, shape)
     worn = np.lib.format.open_memmap(wanted.out / "worn.npy", "w+", np.uint8, (shape[0], wanted.variants, *shape[1:]))
     rows: list[dict[str, object]] = []
-    jobs = [(number, path, wanted.variants, wanted.renderer) for number, path in enumerate(paths)]
+    jobs = [
+        (number, path, wanted.variants, wanted.renderer)
+        for number, path in enumerate(paths)
+        if number % 3 == 0 or not wanted.held
+    ]
     with ProcessPoolExecutor(wanted.jobs) as pool:
         rendered = tqdm(pool.map(render, jobs, chunksize=20), str(wanted.out), len(jobs), mininterval=10)
         for (number, path, *_), one in zip(jobs, rendered, strict=True):
