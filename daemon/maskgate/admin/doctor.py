@@ -184,6 +184,7 @@ def _permissions(path: Path, settings: config.Settings) -> Iterator[Finding]:
     wrong = []
     for place, forbidden in (
         (path, 0o022),
+        (Path(settings.store.key), 0o077),
         (Path(settings.store.path).parent, 0o077),
         (Path(settings.store.path), 0o077),
     ):
@@ -197,7 +198,7 @@ def _permissions(path: Path, settings: config.Settings) -> Iterator[Finding]:
         said = f"{place} has mode {mode:04o}: others may {'change' if mode & 0o022 else 'read'} it"
         yield Finding("permissions", "fail", said, f"sudo chmod {better:04o} {place}")
     if not wrong:
-        yield Finding("permissions", "pass", "settings and gallery are their owners' alone")
+        yield Finding("permissions", "pass", "settings, key and gallery are their owners' alone")
 
 
 def _service(machine: Machine, daemon: dict[str, Any] | None, silence: str) -> Iterator[Finding]:
@@ -223,19 +224,19 @@ def _gallery(settings: config.Settings, faces: Faces | None) -> Iterator[Finding
     if is_absent(place):
         yield Finding("gallery", "warn", f"{place} is not there: nobody is enrolled", "sudo maskgate enrol NAME PHOTO")
     else:
-        templates, found = _enrolled(place, faces)
+        templates, found = _enrolled(place, settings.store.key, faces)
         yield found
     if faces is not None:
         yield from _calibration(settings, faces, templates)
 
 
-def _enrolled(place: Path, faces: Faces | None) -> tuple[int, Finding]:
+def _enrolled(place: Path, key: str, faces: Faces | None) -> tuple[int, Finding]:
     """Count the templates that the networks in use can match, and say who has none."""
     from maskgate.store import open_store
     from maskgate.values import MaskgateError
 
     try:
-        with open_store(place, readonly=True) as store:
+        with open_store(place, key=key, readonly=True) as store:
             subjects = [subject for subject in store.subjects() if subject.revoked_at is None]
             templates = len(store.templates(faces.embedder)) if faces else 0
     except MaskgateError as error:
