@@ -6,13 +6,14 @@ PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 SUITE ?= trixie
 
-.PHONY: help demo test test-install test-models format bench install uninstall clean
+.PHONY: help demo test test-install test-models prove format bench install uninstall clean
 
 help:
 	@echo 'make demo           replay the shipped visits through the production loop'
 	@echo 'make test           format check, lint, types, import contracts, tests: all that CI runs'
 	@echo 'make test-install   install, boot, kill and uninstall in a fresh Debian (SUITE=bookworm or trixie; root)'
 	@echo 'make test-models    remake the masked-face network on a handful of faces, to prove the scripts (minutes, 5 GB)'
+	@echo 'make prove          try the laws of lock, log and store at full size (hours; tests/prove.py tries a part)'
 	@echo 'make format         put the code into the format that make test asks for'
 	@echo 'make bench          measure each stage on this machine'
 	@echo 'make install        install the gate on this machine (asks for sudo)'
@@ -29,6 +30,9 @@ test: $(VENV)/test.stamp
 	@$(BIN)/mypy --no-error-summary
 	@$(BIN)/lint-imports --no-cache > $(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 	@$(BIN)/python -m pytest -q -n 2
+
+prove: $(VENV)/test.stamp
+	@$(BIN)/python tests/prove.py
 
 test-install:
 	@tests/install_for_real $(SUITE)

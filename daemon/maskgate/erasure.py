@@ -13,7 +13,7 @@ from sqlite_utils import Database
 
 from maskgate import ledger, traces, vault
 from maskgate.events import Ask, as_json, now_at
-from maskgate.schema import explained
+from maskgate.schema import explained, sync_file
 from maskgate.seal import Master
 from maskgate.values import StoreError
 
@@ -133,6 +133,8 @@ def _empty_wal(db: Database, path: Path, secrets: Secrets) -> None:
     with explained(path):
         for _ in range(_TRIES):
             if not db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                # SQLite does not sync this: after a power cut the old content could be there again.
+                sync_file(Path(f"{path}-wal"))
                 return
     raise StoreError(
         f"{path}: another program still reads what was erased, end it and run `maskgate erase {secrets.pseudonym}`"

@@ -24,6 +24,8 @@ APPLICATION_ID = int.from_bytes(b"mgat")
 """PRAGMA application_id of every gallery; `file` shows it too."""
 PATIENCE_S = 2.0
 """How long a locked gallery is waited for."""
+SYNCHRONOUS = "FULL"
+"""In WAL mode: what was acknowledged is on the disk. Without it a power cut would lose the last events."""
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -217,7 +219,7 @@ def pragma(db: Database, name: str) -> int:
 
 def _prepare(db: Database, path: Path, *, create: bool, readonly: bool, founding: Founding) -> None:
     _recognise(db, path, create=create)
-    for setting in ("foreign_keys = ON", "secure_delete = ON", "synchronous = FULL"):
+    for setting in ("foreign_keys = ON", "secure_delete = ON", f"synchronous = {SYNCHRONOUS}"):
         db.execute(f"PRAGMA {setting}").fetchall()
     if readonly:
         if pragma(db, "user_version") < len(MIGRATIONS):
@@ -267,7 +269,7 @@ def copy_database(db: Database, path: Path, to: Path) -> None:
                 copy.execute("PRAGMA journal_mode = DELETE").fetchall()
             finally:
                 copy.close()
-        _sync(to)
+        sync_file(to)
     except BaseException:
         to.unlink(missing_ok=True)
         raise
@@ -289,7 +291,8 @@ def replace_tables(db: Database, other: Path) -> None:
         source.close()
 
 
-def _sync(file: Path) -> None:
+def sync_file(file: Path) -> None:
+    """Make a file and its name durable. Never the gallery itself: closing it would drop SQLite's locks on it."""
     handle = os.open(file, os.O_RDONLY)
     try:
         os.fsync(handle)
