@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskgate.cues import ENOUGH, Cue, Rules, Says, Verdict, judge, passive
+from maskgate.cues import ENOUGH, Cue, Rules, Says, Trail, Verdict, judge, passive
 from maskgate.values import Sighting
 from worlds import sighting
 
@@ -44,7 +44,7 @@ def test_only_the_sightings_that_would_open_the_gate_can_be_live(
 ) -> None:
     """Somebody who shows his own face first and then a picture gains nothing by the face."""
     looks = seen(before) + (latest := seen(streak, 2.0))
-    if streak and judge(looks, latest, RULES).is_live:
+    if streak and judge(looks, latest, Trail(), RULES).is_live:
         assert passive(latest, RULES).says is Says.LIVE
 
 
@@ -54,8 +54,8 @@ def test_what_the_whole_visit_says_against_life_counts_too(
 ) -> None:
     looks = seen(before) + (latest := seen(streak, 2.0))
     if passive(looks, RULES).says is Says.ATTACK or passive(latest, RULES).says is Says.ATTACK:
-        assert judge(looks, latest, RULES).attack is not None
-        assert not judge(looks, latest, RULES).is_live
+        assert judge(looks, latest, Trail(), RULES).attack is not None
+        assert not judge(looks, latest, Trail(), RULES).is_live
 
 
 CUES = st.builds(Cue, st.sampled_from(["passive", "still", "carried"]), st.sampled_from(list(Says)))
@@ -80,4 +80,4 @@ def test_nothing_but_the_network_can_call_a_face_live(cues: list[Cue]) -> None:
 def test_a_stricter_threshold_never_makes_a_face_live(lives: list[float], low: float, high: float) -> None:
     low, high = min(low, high), max(low, high)
     looks = seen(lives)
-    assert judge(looks, looks, Rules(low)).is_live or not judge(looks, looks, Rules(high)).is_live
+    assert judge(looks, looks, Trail(), Rules(low)).is_live or not judge(looks, looks, Trail(), Rules(high)).is_live

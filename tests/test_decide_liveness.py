@@ -113,7 +113,7 @@ LIVES = st.none() | st.floats(0, 1)
 def visits(draw: st.DrawFn, lives: st.SearchStrategy[float | None] = LIVES) -> Seen:
     """Return random frames: faces that come, go, jump, blur and change, each judged for liveness or not."""
     now_s, seen = 0.0, []
-    for _ in range(draw(st.integers(1, 40))):
+    for _ in range(draw(st.integers(1, 24))):
         now_s += draw(st.sampled_from([0.05, 0.1, 0.3, 1.2]))
         if draw(st.integers(0, 7)) == 0:
             seen.append((now_s, None))

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import permutations
 from pathlib import Path
 
 import msgspec
@@ -20,11 +21,12 @@ import pytest
 from films import Film, approach, empty_scene
 from maskgate import config, decide, look
 from maskgate.camera import Frame
+from maskgate.challenge import Order
 from maskgate.control import ask
 from maskgate.cues import Cue, Says, Verdict
 from maskgate.faces import Faces
-from maskgate.gate import Gate, open_gate
-from maskgate.run import Hands, Moment, Roster, attend, serve
+from maskgate.gate import SIGNS, Gate, open_gate
+from maskgate.run import ASKING, Hands, Moment, Roster, attend, draw_orders, serve
 from maskgate.store import Event, Store, open_store
 from maskgate.values import ModelError, StoreError
 from people import Enrolled
@@ -122,6 +124,36 @@ def test_liveness_that_cannot_be_judged_keeps_the_gate_from_starting(faces: Face
     policy = msgspec.structs.replace(settings.policy, liveness="balanced")
     with pytest.raises(ModelError, match="no network for liveness"):
         Roster(None, faces, msgspec.structs.replace(settings, policy=policy))
+
+
+def test_who_does_not_move_as_drawn_is_asked_refused_and_not_let_in(
+    faces: Faces, enrolled: Enrolled, settings: config.Settings, gate: Gate
+) -> None:
+    """The film brings a photo nearer, and the drawing asks for other things."""
+    policy = msgspec.structs.replace(settings.policy, challenge="always")
+    settings = msgspec.structs.replace(settings, policy=policy)
+    with enrolled.store(settings) as store:
+        moments = list(
+            attend(
+                approach(enrolled.probe),
+                faces=faces,
+                roster=Roster(store, faces, settings),
+                settings=settings,
+                carry_out=Hands(store, gate, policy).carry_out,
+                draw=lambda: (Order.LEFT, Order.RIGHT),
+            )
+        )
+        [event] = [event for event in store.events() if event.kind == "decision"]
+    assert Order.LEFT in [moment.asks for moment in moments]
+    assert (event.granted, event.reason, event.detail["asked"]) == (False, "challenge_failed", ["left", "right"])
+    assert gate.edges() == []
+
+
+def test_orders_are_drawn_anew_and_each_has_a_sign_of_its_own() -> None:
+    drawn = {draw_orders() for _ in range(300)}
+    assert drawn == set(permutations(Order, 2))
+    assert set(ASKING) == set(Order)
+    assert len({SIGNS[sign] for sign in [*ASKING.values(), "granted", "refused"]}) == len(Order) + 2
 
 
 class Watched(Store):

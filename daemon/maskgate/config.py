@@ -94,6 +94,8 @@ class Policy(_Section, frozen=True):
     """What happens to a grant that cannot be recorded."""
     liveness: Literal["strict", "balanced", "off"] = "off"
     """How sure the gate must be that a person stands there; `off` takes a picture of a resident for the resident."""
+    challenge: Literal["off", "when_unsure", "always"] = "off"
+    """Whether a person must also turn the head or step closer as light and buzzer ask."""
 
 
 class Quality(_Section, frozen=True):

@@ -8,15 +8,21 @@ the gate, and no cue has said attack of them or of the whole visit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 from statistics import median
 
+from maskgate import carry
+from maskgate.carry import Glimpse
 from maskgate.values import Sighting
 
 ENOUGH = 3
-"""Looks that the network for liveness must have answered: the median of so many survives one bad frame."""
+"""Answers that a cue needs: the median of so many survives one bad frame."""
+CARRIED = 0.15
+"""From here on surroundings go along with the face; live people reached -0.02 (models/LIVENESS_CUES.md)."""
+ANCHORS = 3
+"""Looks that later ones are compared with, the face having moved between them."""
 
 
 class Says(Enum):
@@ -43,6 +49,8 @@ class Rules:
 
     threshold: float
     """The median of the looks' live probabilities must reach this, 0 to 1."""
+    sure: float = 0.0
+    """Below this median the gate is unsure, and may challenge the person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +58,7 @@ class Verdict:
     """What the cues say of a visit."""
 
     cues: tuple[Cue, ...] = ()
-    """In the order of CUES."""
+    """In the order in which they are asked."""
 
     @property
     def attack(self) -> Cue | None:
@@ -73,19 +81,40 @@ class Verdict:
         return self.attack or next((cue for cue in self.cues if cue.says is Says.LIVE), None)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Trail:
+    """What a visit's looks showed between them; `follow` makes it longer."""
+
+    anchors: tuple[Glimpse, ...] = ()
+    """The latest looks between which the face had moved."""
+    carried: tuple[float, ...] = ()
+    """What each comparison of two looks gave; see `carry.carried`."""
+
+
+def follow(trail: Trail, sighting: Sighting) -> Trail:
+    """Compare a usable sighting with the anchors."""
+    if sighting.backdrop is None:
+        return trail
+    now = carry.glimpse(sighting.backdrop, sighting.face.landmarks)
+    found = [c for anchor in trail.anchors if (c := carry.carried(anchor, now)) is not None]
+    trail = replace(trail, carried=(*trail.carried, *found))
+    if trail.anchors and carry.moved(trail.anchors[-1], now) < carry.MOVED:
+        return trail
+    return replace(trail, anchors=(*trail.anchors, now)[-ANCHORS:])
+
+
 UNJUDGED = Verdict()
 """Where liveness is not judged."""
 
 
-def judge(seen: Sequence[Sighting], streak: Sequence[Sighting], rules: Rules) -> Verdict:
-    """Ask every cue; both are usable sightings of one visit in their order.
+def judge(seen: Sequence[Sighting], streak: Sequence[Sighting], trail: Trail, rules: Rules) -> Verdict:
+    """Ask every cue; both sequences are usable sightings of one visit in their order, and `trail` is the visit's.
 
     `streak` would open the gate: only it can be live, lest a person shows his face first and then a picture. `seen` is
     the whole visit: what it says against life counts, too.
     """
-    return Verdict(
-        tuple(_sterner(cue(seen, rules), cue(streak, rules)) if streak else cue(seen, rules) for cue in CUES)
-    )
+    answer = passive(seen, rules)
+    return Verdict((_sterner(answer, passive(streak, rules)) if streak else answer, carried(trail)))
 
 
 def _sterner(seen: Cue, streak: Cue) -> Cue:
@@ -102,5 +131,9 @@ def passive(sightings: Sequence[Sighting], rules: Rules) -> Cue:
     return Cue("passive", Says.LIVE if middle >= rules.threshold else Says.ATTACK, middle)
 
 
-CUES: tuple[Callable[[Sequence[Sighting], Rules], Cue], ...] = (passive,)
-"""Every cue; the order is that of the log."""
+def carried(trail: Trail) -> Cue:
+    """Say attack when the face takes its surroundings along; otherwise nothing: a cut-out takes none along either."""
+    if len(trail.carried) < ENOUGH:
+        return Cue("carried", Says.NOTHING)
+    middle = median(trail.carried)
+    return Cue("carried", Says.ATTACK if middle >= CARRIED else Says.NOTHING, middle)

@@ -13,20 +13,21 @@ then, a decision. It is the only place where a grant is made. Its laws are teste
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from maskgate.cues import ENOUGH, UNJUDGED, Rules, Verdict, judge
+from maskgate import challenge
+from maskgate.challenge import Challenge, Order
+from maskgate.cues import ENOUGH, UNJUDGED, Rules, Trail, Verdict, follow, judge
+from maskgate.refusals import Refused, lately, must_wait, remember
 from maskgate.values import Cover, Embedding, Face, Match, Sighting
 
-LONGEST_WAIT_S = 600.0
-"""Each further refusal doubles a person's wait up to this: a poster of a face must not fill the log."""
-FORGET_S = 3 * LONGEST_WAIT_S
-"""A refused person is remembered this long after the last refusal."""
-REMEMBER = 32
-"""At most so many refused persons are remembered; the longest ago is dropped."""
-ATTACKS = {"passive": "not_live"}
+ATTACKS = {"passive": "not_live", "carried": "held_picture"}
 """The reason of a visit that this cue refuses."""
+COUNTED = ("unknown", "thin_margin", "wavering", "challenge_failed")
+"""Other refusals that tell of the person rather than of the picture: who has too many of them waits."""
+NO_TRAIL = Trail()
 SUSPICIOUS = 5
 """So many refused attacks with one face in a row are worth an alarm."""
 AHEAD_S = 0.1
@@ -52,11 +53,18 @@ class Policy:
     """Refuse while two faces are in the zone; otherwise the larger one counts."""
     liveness: Rules | None = None
     """None takes a picture for the person."""
+    challenge: Literal["off", "when_unsure", "always"] = "off"
+    """Whether a person must also move as told."""
 
     @property
     def in_a_row(self) -> int:
         """Agreeing sightings that a grant needs: enough for liveness, too, where it is judged."""
         return self.agree if self.liveness is None else max(self.agree, ENOUGH)
+
+    @property
+    def alike(self) -> float:
+        """Cosine from which two probes are one person's: as for a grant, so that a mistake is as rare as that."""
+        return max(self.thresholds.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,8 @@ class Decision:
     """Of each usable sighting in turn."""
     verdict: Verdict = UNJUDGED
     """What the cues said; empty when liveness was not judged."""
+    asked: tuple[Order, ...] = ()
+    """The movements of the head that were asked for."""
     suspected: bool = False
     """True when this makes SUSPICIOUS refused attacks with one face in a row."""
     frames: int = 0
@@ -92,17 +102,6 @@ class Decision:
     """Exposure of the first usable one; None when there was none."""
     fault: str | None = None
     """What was most often wrong with the unusable sightings; a key of `values.FAULTS`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Somebody who was refused, remembered by the face alone."""
-
-    probe: Embedding
-    count: int
-    last_s: float
-    attacks: int = 0
-    """How many of the latest refusals in a row were of attacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,13 @@ class Visit:
     streak: tuple[Sighting, ...] = ()
     """The latest usable sightings in a row above the threshold and with the margin."""
     seen: tuple[Sighting, ...] = ()
-    """Every usable sighting: what liveness is judged on."""
+    """Every usable sighting, without its backdrop: what liveness is judged on."""
+    trail: Trail = NO_TRAIL
+    """What they showed between them, where liveness is judged."""
+    challenge: Challenge | None = None
+    counted: int = 0
+    """Looks before the challenge was passed: the policy's looks and patience begin anew with it."""
+    counted_s: float | None = None
     named: frozenset[str] = frozenset()
     """Every subject the face was taken for in such a sighting."""
     best: Sighting | None = None
@@ -148,14 +153,18 @@ class Attention:
 
 
 def step(
-    attention: Attention, now_s: float, sighting: Sighting | None, policy: Policy
+    attention: Attention, now_s: float, sighting: Sighting | None, policy: Policy, orders: Sequence[Order] = ()
 ) -> tuple[Attention, Decision | None]:
-    """Take in what one frame showed; `sighting` is None for a frame without a face. `now_s` never goes backwards."""
+    """Take in what one frame showed; `sighting` is None for a frame without a face. `now_s` never goes backwards.
+
+    `orders`, drawn by chance for this very frame, are given to the face if it is to be challenged now; without any the
+    challenge has failed.
+    """
     visit = attention.visit
     if visit is not None and _is_over(visit, now_s, sighting, policy):
         # Whoever stands there now begins with the next frame: one step makes at most one decision.
         decision = _parting(visit, now_s, policy)
-        return _note(replace(attention, visit=None), visit, decision, policy), decision
+        return _note(replace(attention, visit=None), visit, decision, policy)
     if sighting is None:
         return attention, None
     if visit is None:
@@ -163,11 +172,12 @@ def step(
     visit = replace(visit, last_s=max(sighting.at_s, visit.last_s), face=sighting.face)
     if visit.decision is not None:
         return replace(attention, visit=_after(visit, attention.refused, now_s, sighting, policy)), None
-    visit = _look(visit, now_s, sighting, policy)
+    visit = _challenged(_look(visit, now_s, sighting, policy), now_s, sighting, orders, policy)
     decision = _decide(visit, attention, now_s, policy)
-    visit = replace(visit, decision=decision, seen=() if decision else visit.seen)
-    attention = _note(replace(attention, visit=visit), visit, decision, policy)
-    return attention, decision and replace(decision, suspected=_is_suspicious(visit, decision, attention))
+    if decision is not None:
+        # A decided visit may go on for hours: it keeps no pictures.
+        visit = replace(visit, decision=decision, seen=(), streak=(), best=None, trail=NO_TRAIL)
+    return _note(replace(attention, visit=visit), visit, decision, policy)
 
 
 def _is_over(visit: Visit, now_s: float, sighting: Sighting | None, policy: Policy) -> bool:
@@ -184,14 +194,13 @@ def _after(
 ) -> Visit | None:
     """Keep a decided visit going; drop it when somebody else stands there, or a refused face may try again."""
     assert visit.decision is not None  # the caller asks for decided visits alone
-    waits = visit.probe is not None and _must_wait(visit.probe, refused, now_s, policy)
-    waits = waits and visit.decision.reason == "backing_off"
+    waits = visit.decision.reason == "backing_off" and _must_wait(visit, refused, now_s, policy)
     was_let_in = visit.decision.reason in ("granted", "just_granted")
     if not was_let_in and not waits and now_s - visit.decision.at_s >= policy.retry_s:
         return None
     if not sighting.usable or sighting.probe is None or visit.probe is None:
         return visit
-    strange = 0 if _is_same(visit.probe, sighting.probe, policy) else visit.strange + 1
+    strange = 0 if float(visit.probe @ sighting.probe) >= policy.alike else visit.strange + 1
     return None if strange > policy.agree else replace(visit, strange=strange)
 
 
@@ -205,7 +214,8 @@ def _look(visit: Visit, now_s: float, sighting: Sighting, policy: Policy) -> Vis
         visit,
         first_usable_s=sighting.at_s if visit.first_usable_s is None else visit.first_usable_s,
         looks=visit.looks + 1,
-        seen=(*visit.seen, sighting),
+        seen=(*visit.seen, replace(sighting, backdrop=None)),
+        trail=visit.trail if policy.liveness is None else follow(visit.trail, sighting),
         probe=sighting.probe,
         best=sighting if _beats(sighting, visit.best) else visit.best,
     )
@@ -219,6 +229,29 @@ def _beats(sighting: Sighting, best: Sighting | None) -> bool:
     if best is None or best.match is None:
         return True
     return sighting.match is not None and sighting.match.score > best.match.score
+
+
+def _challenged(visit: Visit, now_s: float, sighting: Sighting, orders: Sequence[Order], policy: Policy) -> Visit:
+    """Go on with a challenge, or begin one when nothing else is left that keeps the visit from a grant."""
+    asked = visit.challenge
+    if asked is not None and asked.order is not None:
+        asked = challenge.see(asked, sighting, now_s)
+        visit = replace(visit, challenge=asked)
+        # A fresh streak, and liveness of it: who answered must still be who was recognised.
+        return replace(visit, streak=(), counted=visit.looks, counted_s=now_s) if asked.passed else visit
+    if asked is not None or policy.challenge == "off" or not _may_pass(visit, policy):
+        return visit
+    unsure = policy.liveness is None or (_verdict(visit, policy).live or 0.0) < policy.liveness.sure
+    if policy.challenge == "when_unsure" and not unsure:
+        return visit
+    return replace(visit, challenge=challenge.begin(orders, visit.streak[-1], now_s))
+
+
+def _may_pass(visit: Visit, policy: Policy) -> bool:
+    """Tell whether the visit's streak is full, and live where that is judged."""
+    if len(visit.streak) < policy.in_a_row or len(visit.named) > 1:
+        return False
+    return policy.liveness is None or _verdict(visit, policy).is_live
 
 
 def _weigh(visit: Visit, sighting: Sighting, policy: Policy) -> Visit:
@@ -236,17 +269,22 @@ def _decide(visit: Visit, attention: Attention, now_s: float, policy: Policy) ->
     if visit.first_usable_s is None:
         waited = now_s - visit.first_s >= 2 * policy.patience_s
         return _refusal(visit, now_s, "stale" if visit.stale else "poor_picture", policy) if waited else None
-    if visit.probe is not None and _must_wait(visit.probe, attention.refused, now_s, policy):
+    if _must_wait(visit, attention.refused, now_s, policy):
         return _refusal(visit, now_s, "backing_off", policy)
     if len(visit.named) > 1:
         return _refusal(visit, now_s, "wavering", policy)
+    if visit.challenge is not None and visit.challenge.failed:
+        return _refusal(visit, now_s, "challenge_failed", policy)
+    if visit.challenge is not None and visit.challenge.order is not None:
+        return None
+    since_s = visit.first_usable_s if visit.counted_s is None else visit.counted_s
     recognised = len(visit.streak) >= policy.in_a_row
-    ended = visit.looks >= policy.looks or now_s - visit.first_usable_s >= policy.patience_s
+    ended = visit.looks - visit.counted >= policy.looks or now_s - since_s >= policy.patience_s
     if not recognised and not ended:
         return None
     if (attack := _verdict(visit, policy).attack) is not None:
         return _refusal(visit, now_s, ATTACKS[attack.name], policy)
-    if recognised and (policy.liveness is None or _verdict(visit, policy).is_live):
+    if _may_pass(visit, policy):
         return _grant(visit, attention, now_s, policy)
     if ended:
         return _refusal(visit, now_s, "no_liveness" if recognised else _why_not(visit), policy)
@@ -255,7 +293,7 @@ def _decide(visit: Visit, attention: Attention, now_s: float, policy: Policy) ->
 
 def _verdict(visit: Visit, policy: Policy) -> Verdict:
     """Ask the cues about an undecided visit; an empty verdict where liveness is not judged."""
-    return UNJUDGED if policy.liveness is None else judge(visit.seen, visit.streak, policy.liveness)
+    return UNJUDGED if policy.liveness is None else judge(visit.seen, visit.streak, visit.trail, policy.liveness)
 
 
 def _grant(visit: Visit, attention: Attention, now_s: float, policy: Policy) -> Decision:
@@ -291,6 +329,7 @@ def _outcome(visit: Visit, now_s: float, shown: Sighting | None, reason: str, po
         live=verdict.live,
         lives=tuple(sighting.live for sighting in visit.seen),
         verdict=verdict,
+        asked=visit.challenge.given if visit.challenge else (),
         frames=visit.looks,
         first_s=visit.first_s,
         first_usable_s=visit.first_usable_s,
@@ -315,63 +354,36 @@ def _parting(visit: Visit, now_s: float, policy: Policy) -> Decision | None:
         return None
     if visit.looks:
         attack = _verdict(visit, policy).attack
-        return _refusal(visit, now_s, ATTACKS[attack.name] if attack else "left", policy)
+        otherwise = "left" if visit.challenge is None or visit.challenge.passed else "challenge_failed"
+        return _refusal(visit, now_s, ATTACKS[attack.name] if attack else otherwise, policy)
     return _refusal(visit, now_s, "stale" if visit.stale else "poor_picture", policy)
 
 
-def _note(attention: Attention, visit: Visit, decision: Decision | None, policy: Policy) -> Attention:
-    """Keep in mind what must outlive the visit that `decision` ended, if it did."""
+def _note(
+    attention: Attention, visit: Visit, decision: Decision | None, policy: Policy
+) -> tuple[Attention, Decision | None]:
+    """Keep in mind what must outlive the visit that `decision` ended, if it did; return it, an alarm if it is one."""
     if decision is None:
-        return attention
+        return attention, None
     grants = tuple(grant for grant in attention.grants if decision.at_s - grant[1] < policy.regrant_s)
     if decision.granted and decision.subject is not None:
         grants = (*grants, (decision.subject, decision.at_s))
-    return replace(attention, grants=grants, refused=_remember(attention.refused, visit, decision, policy))
+    refused = _remember(attention.refused, visit, decision, policy)
+    is_fifth = decision.reason in ATTACKS.values() and bool(refused) and refused[-1].attacks % SUSPICIOUS == 0
+    return replace(attention, grants=grants, refused=refused), replace(decision, suspected=is_fifth)
 
 
 def _remember(refused: tuple[Refused, ...], visit: Visit, decision: Decision, policy: Policy) -> tuple[Refused, ...]:
-    """Count a refusal against the face it was made of; a grant wipes that face's slate."""
-    kept = tuple(person for person in refused if decision.at_s - person.last_s < FORGET_S)
-    is_attack = decision.reason in ATTACKS.values()
-    counts = decision.reason in ("unknown", "thin_margin", "wavering") or is_attack or decision.granted
+    """Count a decision that tells of the person, rather than of the picture, against or for the face."""
+    attack = decision.reason in ATTACKS.values()
+    counts = decision.granted or attack or decision.reason in COUNTED
     if visit.probe is None or not counts:
-        return kept
-    mine = [person for person in kept if _is_same(person.probe, visit.probe, policy)]
-    others = tuple(person for person in kept if all(person is not same for same in mine))
-    if decision.granted:
-        return others
-    count = 1 + max((person.count for person in mine), default=0)
-    attacks = 1 + max((person.attacks for person in mine), default=0) if is_attack else 0
-    return (*others, Refused(visit.probe, count, decision.at_s, attacks))[-REMEMBER:]
+        return lately(refused, decision.at_s)
+    return remember(refused, visit.probe, decision.at_s, granted=decision.granted, attack=attack, alike=policy.alike)
 
 
-def _is_suspicious(visit: Visit, decision: Decision, attention: Attention) -> bool:
-    """Tell whether `decision`, just noted, is the fifth refused attack with one face in a row, or the tenth, ..."""
-    latest = attention.refused[-1] if attention.refused else None
-    return (
-        decision.reason in ATTACKS.values()
-        and latest is not None
-        and latest.probe is visit.probe
-        and latest.attacks % SUSPICIOUS == 0
+def _must_wait(visit: Visit, refused: tuple[Refused, ...], now_s: float, policy: Policy) -> bool:
+    """Tell whether this visit's face was refused too often in a row, a short time ago."""
+    return visit.probe is not None and must_wait(
+        refused, visit.probe, now_s, after=policy.backoff_after, backoff_s=policy.backoff_s, alike=policy.alike
     )
-
-
-def _must_wait(probe: Embedding, refused: tuple[Refused, ...], now_s: float, policy: Policy) -> bool:
-    """Tell whether this face was refused too often in a row, a short time ago."""
-    return any(
-        person.count >= policy.backoff_after
-        and now_s - person.last_s < _wait_s(person, policy)
-        and _is_same(person.probe, probe, policy)
-        for person in refused
-    )
-
-
-def _wait_s(person: Refused, policy: Policy) -> float:
-    """Return how long this person waits after the last refusal."""
-    doublings = min(person.count - policy.backoff_after, 20)
-    return max(policy.backoff_s, min(policy.backoff_s * 2.0**doublings, LONGEST_WAIT_S))
-
-
-def _is_same(probe: Embedding, other: Embedding, policy: Policy) -> bool:
-    """Tell whether two probes are as near as a grant would ask for: then a mistake is as rare as a wrong grant."""
-    return float(probe @ other) >= max(policy.thresholds.values())

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 from maskgate import config
 from maskgate.values import GateError
 
-Sign: TypeAlias = Literal["off", "look", "granted", "refused", "fault"]
+Sign: TypeAlias = Literal["off", "look", "granted", "refused", "fault", "left", "right", "closer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,9 @@ SIGNS: dict[Sign, tuple[Beat | None, Beat | None]] = {
     "granted": (Beat(2.0, 0, 1),      Beat(0.5, 0, 1)),
     "refused": (Beat(0.15, 0.15, 3),  Beat(0.15, 0.15, 3)),
     "fault":   (Beat(0.1, 1.9),       None),
+    "left":    (Beat(0.3, 0.2, 1),    Beat(0.3, 0.2, 1)),
+    "right":   (Beat(0.3, 0.2, 2),    Beat(0.3, 0.2, 2)),
+    "closer":  (Beat(0.1, 0.1, 6),    Beat(0.1, 0.1, 6)),
 }  # fmt: skip
 """What the light and the buzzer do for each sign; None is off. The documentation's table is this one."""
 

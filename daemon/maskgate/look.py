@@ -19,6 +19,7 @@ from maskgate.match import Gallery
 from maskgate.pixels import Picture
 from maskgate.values import (
     FAULTS,
+    Backdrop,
     BadPhoto,
     Cover,
     Embedding,
@@ -33,6 +34,10 @@ from maskgate.values import (
 
 CROWD_SHARE = 0.3
 """A further face counts when its box has this share of the foremost one's area: it stands about as near."""
+
+
+BACKDROP_WIDTH = 320
+"""The backdrop of a sighting is at most this wide, pixels: a face from afar still has eyes a few pixels apart."""
 
 
 class Stages:
@@ -144,7 +149,17 @@ def sight(
         probe=seen.probe,
         match=match,
         others=others_near(found, face),
+        backdrop=None if seen.probe is None else backdrop(lores, main.size),
     )
+
+
+def backdrop(lores: Picture, size: tuple[int, int]) -> Backdrop:
+    """Return `lores` grey and small, as what lies behind a face found in a picture of `size` (w, h)."""
+    luma = lores.luma()
+    step = -(-luma.shape[1] // BACKDROP_WIDTH)
+    rows, columns = luma.shape[0] // step, luma.shape[1] // step
+    blocks = luma[: rows * step, : columns * step].reshape(rows, step, columns, step)
+    return Backdrop(blocks.mean(axis=(1, 3)).astype(np.uint8), luma.shape[1] / step / size[0])
 
 
 def _scaled(face: Face, lores: tuple[int, int], main: tuple[int, int]) -> Face:
@@ -220,4 +235,5 @@ def policy_of(settings: config.Settings, faces: Faces, templates: int) -> decide
         stale_s=settings.camera.stale_s,
         one_face=policy.two_faces == "refuse",
         liveness=rules_of(policy),
+        challenge=policy.challenge,
     )

@@ -8,6 +8,8 @@ REASONS: dict[str, str] = {
     "thin_margin": "Two subjects were about equally near; the gate does not guess.",
     "wavering": "Different sightings of one face were recognised as different subjects.",
     "not_live": "The network for liveness took the face for a picture of one.",
+    "held_picture": "What is around the face moves with it, as around a picture that is held up.",
+    "challenge_failed": "The head was not moved as asked, in time and by the face that was asked.",
     "no_liveness": "Liveness could not be judged, and without an answer the gate is not opened.",
     "two_faces": "Two faces were in the zone, and the policy wants one.",
     "just_granted": "The subject was let in a moment ago; the gate is not opened again within the re-grant interval.",

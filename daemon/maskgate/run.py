@@ -7,10 +7,11 @@ opens the edges, relay first, carries decisions out and survives a camera that f
 from __future__ import annotations
 
 import logging
+import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import numpy as np
 
 from maskgate import __version__, align, config, decide, look, motion, notify
 from maskgate.camera import Camera, Frame, open_camera
+from maskgate.challenge import Order
 from maskgate.chores import Album, Chores
 from maskgate.control import listen
 from maskgate.desk import Desk
@@ -35,6 +37,8 @@ REFRESH_S = 0.5
 """How often the gallery is checked for changes while nobody is there; before a face it is checked every frame."""
 PING_S = 1.0
 """How often the watchdog is told that frames are being processed."""
+ORDERS = 2
+"""Movements that a challenge asks for: guessed at once in one of six."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 """Pauses between attempts to open a camera that fails: doubled from the first to the longest."""
 
@@ -49,6 +53,8 @@ class Moment:
     """As carried out; None for most frames."""
     awake: bool
     """Whether the detector looked at it."""
+    asks: Order | None
+    """The movement of the head that is being waited for."""
     stages: look.Stages
 
 
@@ -89,11 +95,13 @@ def attend(
     settings: config.Settings,
     carry_out: Callable[[decide.Decision, Frame], decide.Decision],
     resting: Callable[[], bool] = lambda: False,
+    draw: Callable[[], Sequence[Order]] = lambda: draw_orders(),
 ) -> Iterator[Moment]:
     """Look at each frame of `camera` and decide; yields after each frame, ends with the source.
 
     `carry_out` records a decision and moves the relay, and returns what really came of it. While `resting()` is true
-    faces are seen but nothing is decided (somebody is being enrolled at the gate).
+    faces are seen but nothing is decided (somebody is being enrolled at the gate). `draw` gives the orders of a
+    challenge.
     """
     bounds = look.bounds_of(settings.quality)
     attention = decide.Attention()
@@ -115,13 +123,20 @@ def attend(
         if sighting is not None:
             awake_until_s = max(awake_until_s, frame.at_s + settings.camera.awake_s)
         shown = None if resting() else sighting
-        attention, decision = decide.step(attention, camera.clock(), shown, roster.policy)
+        attention, decision = decide.step(attention, camera.clock(), shown, roster.policy, draw())
         if decision is not None:
             decision, wanted = carry_out(decision, frame), decision
             if wanted.granted and not decision.granted:
                 # Nothing was opened, so the re-grant interval does not run.
                 attention = replace(attention, grants=attention.grants[:-1])
-        yield Moment(frame, sighting, decision, awake, stages)
+        visit = attention.visit
+        asks = visit.challenge.order if visit and visit.challenge and not visit.decision else None
+        yield Moment(frame, sighting, decision, awake, asks, stages)
+
+
+def draw_orders() -> tuple[Order, ...]:
+    """Draw the orders of a challenge, no two alike, so that nobody can know them beforehand."""
+    return tuple(secrets.SystemRandom().sample(list(Order), ORDERS))
 
 
 def event_of(decision: decide.Decision, frame: Frame) -> Event:
@@ -135,6 +150,8 @@ def event_of(decision: decide.Decision, frame: Frame) -> Event:
         detail["origin"] = frame.origin
     if decision.verdict.cues:
         detail |= _words_of_liveness(decision)
+    if decision.asked:
+        detail["asked"] = [order.value for order in decision.asked]
     return Event(
         kind="decision",
         subject=decision.subject,
@@ -260,6 +277,7 @@ def _serve_camera(
 ) -> None:
     """Attend to the camera; when it fails, say so once, show a fault and open it again after a pause."""
     wait_s, failing = FIRST_WAIT_S, False
+    asked: Order | None = None
     while not stop.is_set():
         try:
             with open_camera(settings.camera) as camera:
@@ -275,7 +293,11 @@ def _serve_camera(
                     if failing:
                         hands.note("camera_back")
                     wait_s, failing = FIRST_WAIT_S, False
-                    gate.show(sign_of(moment))
+                    if moment.asks is not asked and moment.asks is not None:
+                        gate.show(ASKING[moment.asks])
+                    elif moment.asks is None:
+                        gate.show(sign_of(moment))
+                    asked = moment.asks
                     desk.serve(moment)
                     chores.look(time.monotonic())
                     observe(moment, gate)
@@ -293,6 +315,10 @@ def _serve_camera(
             failing = True
             _idle(desk, stop, wait_s)
             wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+
+
+ASKING: dict[Order, Sign] = {Order.LEFT: "left", Order.RIGHT: "right", Order.CLOSER: "closer"}
+"""The sign of each order, shown once when it is given."""
 
 
 def sign_of(moment: Moment) -> Sign:

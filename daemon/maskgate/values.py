@@ -160,6 +160,16 @@ class Match:
     """Name of the next subject, None when there is no other."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Backdrop:
+    """What the whole picture showed, small and grey: before what a face was seen."""
+
+    luma: NDArray[np.uint8]
+    """(h, w), at most 320 wide."""
+    scale: float
+    """Its pixels per pixel of the picture that the face's box and landmarks are in."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sighting:
     """One frame's evidence about the one face that counts in it."""
@@ -176,6 +186,8 @@ class Sighting:
     """None when the picture was too poor to embed."""
     match: Match | None = None
     """None when there is no probe or nobody is enrolled."""
+    backdrop: Backdrop | None = field(default=None, compare=False)
+    """None where only the face is known, as of a photo."""
     others: int = 0
     """Further faces in the zone, near enough to count."""
 
