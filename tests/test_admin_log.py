@@ -226,13 +226,13 @@ def test_an_untouched_log_verifies_with_its_anchors_and_an_altered_one_names_the
     assert house.run("log", "anchor", anchors).code == 0
     assert len(anchors.read_text().splitlines()) == 2
     assert house.run("log", "verify").out == "the log is as it was written, up to event 9\n"
-    assert house.run("log", "verify", "--anchor", anchors).out.endswith("; 2 anchors agree\n")
+    assert house.run("log", "verify", "--anchor", anchors).out.endswith("; 2 anchors agreed with\n")
     assert house.run("log", "verify", "--anchor", "-", stdin=anchors.read_bytes()).code == 0
     with sqlite3.connect(house.gallery) as db:
         db.execute("UPDATE events SET granted = 0 WHERE id = 3")
     ran = house.run("log", "verify")
     assert (ran.code, ran.out.splitlines()[0].split(" was ")[0]) == (1, "event 3")
-    assert ran.err.startswith("maskgate: the log was tampered with: 1 findings")
+    assert ran.err.startswith("maskgate: the log was tampered with: 1 finding;")
     [finding] = house.run("log", "verify", "--json").objects
     assert finding["id"] == 3
 

@@ -298,7 +298,7 @@ def test_backup_asks_twice_and_restore_once_and_both_before_they_overwrite(house
     assert len(house.run("people", "--json").objects) == 3
     ran = house.run("restore", file, "--yes", stdin=typed)
     assert ran.code == 0
-    assert "2 people, 2 events" in ran.err
+    assert "2 events, 2 enrolled" in ran.err
     assert "what was there is now" in ran.out
     assert [one["name"] for one in house.run("people", "--json").objects] == ["Ada", "Bo"]
     assert house.run("log", "verify").code == 0

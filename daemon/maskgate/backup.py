@@ -145,10 +145,13 @@ def _is_sound(path: Path, key: Path) -> bool:
 
 def _rename_all(path: Path, to: Path) -> None:
     """Put a gallery that SQLite cannot copy out of the way, with what belongs to it."""
-    for suffix in ("", "-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            os.replace(f"{path}{suffix}", f"{to}{suffix}")
-    sync_folder(path)
+    try:
+        for suffix in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                os.replace(f"{path}{suffix}", f"{to}{suffix}")
+        sync_folder(path)
+    except OSError as error:
+        raise _explained(path, error) from error
 
 
 @contextmanager

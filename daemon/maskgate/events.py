@@ -13,6 +13,7 @@ from sqlite_utils import Database
 from maskgate import ledger
 from maskgate.chain import number
 from maskgate.seal import Master
+from maskgate.values import StoreError
 
 _BATCH = 1000
 _SELECT = """SELECT e.id, at, kind, name AS subject, granted, reason, score, margin, threshold, masked, live, actor,
@@ -148,4 +149,7 @@ def browse(ask: Ask, question: Question, *, limit: int | None) -> Iterator[Event
 
 def _event(row: dict[str, Any]) -> Event:
     granted = None if row["granted"] is None else bool(row["granted"])
-    return Event(**row | {"granted": granted, "detail": json.loads(row["detail"])})
+    try:
+        return Event(**row | {"granted": granted, "detail": json.loads(row["detail"])})
+    except ValueError:
+        raise StoreError(f"event {row['id']} has a detail that is no JSON; see `maskgate log verify`") from None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from maskgate.seal import KEY_BYTES, Master
@@ -88,8 +89,9 @@ class Keys:
 
     def settle(self) -> None:
         """Give a pending key its place: a gallery is sealed with it."""
-        if not self._held and self._pending.exists() and not self.path.exists():
-            _rename(self._pending, self.path)
+        with suppress(OSError):  # the daemon may not write here; then it goes on with the pending one
+            if not self._held and self._pending.exists() and not self.path.exists():
+                _rename(self._pending, self.path)
 
     def replace(self, masters: Sequence[Master]) -> None:
         """Put these keys into the file, at once or not at all."""
@@ -98,9 +100,14 @@ class Keys:
                 f"{self.path}: is no file that could be replaced; a credential is changed with systemd-creds"
             )
         beside = self.path.with_name(f"{self.path.name}.next")
-        beside.unlink(missing_ok=True)
-        _write(beside, masters, self.path)
-        _rename(beside, self.path)
+        try:
+            beside.unlink(missing_ok=True)
+            _write(beside, masters, self.path)
+            _rename(beside, self.path)
+        except StoreError:
+            raise
+        except OSError as error:
+            raise StoreError(f"{self.path}: {error.strerror}, the key cannot be changed; use sudo") from error
         self._known |= {master.id: master for master in masters}
 
     @property
@@ -146,13 +153,17 @@ def _write(place: Path, masters: Sequence[Master], owner: Path) -> None:
         handle = os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     except OSError as error:
         raise StoreError(f"{place}: {error.strerror}, the gallery's key cannot be made; use sudo") from error
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        if os.geteuid() == 0:
-            os.fchown(handle, who.st_uid, who.st_gid)
-        file.write(_HEAD + "".join(f"{master.secret.hex()}\n" for master in masters))
-        file.flush()
-        os.fsync(handle)
-    sync_folder(place)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            if os.geteuid() == 0:
+                os.fchown(handle, who.st_uid, who.st_gid)
+            file.write(_HEAD + "".join(f"{master.secret.hex()}\n" for master in masters))
+            file.flush()
+            os.fsync(handle)
+        sync_folder(place)
+    except OSError as error:
+        place.unlink(missing_ok=True)
+        raise StoreError(f"{place}: {error.strerror}, the gallery's key cannot be made") from error
 
 
 def _rename(source: Path, target: Path) -> None:

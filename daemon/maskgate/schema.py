@@ -260,7 +260,10 @@ def _migrate(db: Database, path: Path, founding: Founding) -> None:
 
 def copy_database(db: Database, path: Path, to: Path) -> None:
     """Copy a gallery into one new file without -wal, durably; the copy is of one moment. StoreError when that fails."""
-    _touch(to)
+    try:
+        _touch(to)
+    except OSError as error:
+        raise StoreError(f"{to}: {error.strerror}, the gallery cannot be copied there") from error
     try:
         with explained(to):
             copy = sqlite3.connect(to, isolation_level=None)

@@ -495,7 +495,7 @@ class Store:
                 raise StoreError(
                     f"{self.path}: subject {altered[0]} was altered by somebody without the key; restore a backup"
                 )
-            opened = [vault.open_template(self._keys, row[6], row[:6]) for row in rows]
+            opened = vault.open_templates(self._keys, rows)
         if not rows:
             return []
         matrix = np.frombuffer(b"".join(opened), np.dtype("<f4")).reshape(len(rows), -1).astype(np.float32, copy=False)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from maskgate.admin.screen import counted
 from maskgate.admin.session import Session, actor
 
 _secret_file = click.option(
@@ -51,11 +52,14 @@ def restore(session: Session, file: Path, secret: Path | None, yes: bool) -> Non
 
     store = session.settings().store
     with backups.opened(file, _passphrase(secret, twice=False), beside=Path(store.path)) as found:
-        click.echo(f"{file}: whole; made at {found.made_at}, {found.people} people, {found.events:,} events", err=True)
+        click.echo(
+            f"{file}: whole; made at {found.made_at}, {counted(found.events, 'event')}, {found.people} enrolled",
+            err=True,
+        )
         if not yes:
             click.confirm(f"Put it in the place of {store.path}?", abort=True, err=True)
         aside = backups.restore(found, Path(store.path), Path(store.key), actor=actor())
-    kept = f"; what was there is now {aside}, erase it when you need it no more" if aside else ""
+    kept = f"; what was there is now {aside}, delete it when you need it no more" if aside else ""
     click.echo(f"{store.path}: restored{kept}")
 
 

@@ -15,7 +15,7 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from maskgate.admin.screen import cell, json_line, local
+from maskgate.admin.screen import cell, counted, json_line, local
 from maskgate.admin.session import Session
 from maskgate.reasons import REASONS
 
@@ -135,10 +135,10 @@ def verify(session: Session, kept: IO[str] | None, as_json: bool) -> None:
         last = store.last_id()
     if number:
         raise StoreError(
-            f"the log was tampered with: {number} findings; restore a backup, and ask who could write to it"
+            f"the log was tampered with: {counted(number, 'finding')}; restore a backup, and ask who could write to it"
         )
     if not as_json:
-        agreed = f"; {len(anchors)} anchors agree" if anchors else ""
+        agreed = f"; {counted(len(anchors), 'anchor')} agreed with" if anchors else ""
         click.echo(f"the log is as it was written, up to event {last}{agreed}")
 
 

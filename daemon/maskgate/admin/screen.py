@@ -58,8 +58,16 @@ def cell(value: object) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
+def counted(number: int, word: str) -> str:
+    """Say how many there are of something whose plural ends in s."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 def local(at: str | None) -> str | None:
     """Turn the log's UTC time into the reader's local time, to the second; None stays None."""
     from datetime import datetime
 
-    return None if at is None else datetime.fromisoformat(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    try:
+        return None if at is None else datetime.fromisoformat(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError):
+        return at  # a log that somebody wrote to is shown as it is
