@@ -154,12 +154,46 @@ def soak(frames: int) -> int:
     return frames
 
 
+def idle(hours: float) -> int:
+    """Let a gate that was busy have nothing to do for so long; returns how often it looked whether there is something.
+
+    The store is asked as the loop asks it: twice a second whether the gallery has changed, once a minute what is to do
+    for the log. The kernel counts the calls and bytes of write(), pwrite() and the like.
+    """
+    from maskgate.chores import LOOK_S, Chores
+    from maskgate.run import REFRESH_S
+    from maskgate.store import Event, open_store
+
+    with tempfile.TemporaryDirectory() as folder, open_store(f"{folder}/gallery.db", create=True) as store:
+        for _ in range(20):
+            store.record(Event("decision"))
+        chores = Chores(store, keep_days=365)
+        chores.look(0.0)
+        store.version()
+        before, looks = written(), int(hours * 3600 / REFRESH_S)
+        for number in range(1, looks + 1):
+            store.version()
+            if number * REFRESH_S % LOOK_S == 0:
+                chores.look(number * REFRESH_S)
+        assert written() == before, f"{written()} instead of {before} calls, bytes and bytes to the disk"
+        store.record(Event("decision"))
+        assert written() != before
+    return looks
+
+
+def written() -> tuple[int, ...]:
+    """Calls that write, bytes given to them, and bytes sent to the disk, by this process so far."""
+    counts = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(counts["syscw"]), int(counts["wchar"]), int(counts["write_bytes"])
+
+
 def laws(share: float = 1.0) -> Iterable[tuple[str, Callable[[], int]]]:
     """Each law in words, and what tries it."""
     yield (
         "a long run grows by no more than 2 MB after a quarter of it, and by no descriptor or thread (frames)",
         lambda: soak(max(20_000, int(1_000_000 * share))),
     )
+    yield "in a day without visitors nothing is written: no byte, no call (looks)", lambda: idle(24)
 
 
 if __name__ == "__main__":

@@ -10,5 +10,9 @@ def test_daemon_enrolment_follower_backup_erasing_and_a_change_of_keys_at_once_l
     assert laws_together.together(6) > 50
 
 
+def test_an_hour_without_visitors_writes_nothing() -> None:
+    assert laws_soak.idle(1) == 7200
+
+
 def test_a_run_grows_by_no_memory_descriptor_or_thread() -> None:
     assert laws_soak.soak(4_000) == 4_000
