@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-EVERY = 2_000
+EVERY = 5_000
 """Frames from one visit to the next."""
 STAYS = 6
 FPS = 15.0
@@ -30,22 +30,25 @@ class Passage:
 
     def __init__(self, frames: int, visitors: list[object]) -> None:
         from films import wall
-        from maskgate.pixels import Picture
 
         self._frames, self._now_s = frames, 0.0
-        self._still = [self._yuv(wall(seed)) for seed in range(4)]
-        self._visitors = [self._yuv(np.asarray(visitor)) for visitor in visitors]
-        assert isinstance(self._still[0], Picture)
+        self._still = [self._streams(wall(seed)) for seed in range(4)]
+        self._visitors = [self._streams(np.asarray(visitor)) for visitor in visitors]
 
     @staticmethod
-    def _yuv(image: np.ndarray) -> object:
+    def _streams(image: np.ndarray) -> tuple[object, object]:
+        """Return what a camera gives of a scene: the main stream and one of half its size."""
         from PIL import Image
 
         from maskgate.pixels import Picture
 
-        y, u, v = Image.fromarray(image).convert("YCbCr").split()
-        half = (y.width // 2, y.height // 2)
-        return Picture.from_yuv(np.asarray(y), np.asarray(u.resize(half)), np.asarray(v.resize(half)))
+        def planes(picture: Image.Image) -> object:
+            y, u, v = picture.convert("YCbCr").split()
+            half = (y.width // 2, y.height // 2)
+            return Picture.from_yuv(np.asarray(y), np.asarray(u.resize(half)), np.asarray(v.resize(half)))
+
+        main = Image.fromarray(image)
+        return planes(main), planes(main.reduce(2))
 
     def clock(self) -> float:
         return self._now_s
@@ -57,10 +60,10 @@ class Passage:
             self._now_s = number / FPS
             visit, at = divmod(number, EVERY)
             if EVERY // 2 <= at < EVERY // 2 + STAYS:
-                picture = self._visitors[visit % len(self._visitors)]
+                main, small = self._visitors[visit % len(self._visitors)]
             else:
-                picture = self._still[number % len(self._still)]
-            yield Frame(self._now_s, picture, picture, "soak")  # type: ignore[arg-type]
+                main, small = self._still[number % len(self._still)]
+            yield Frame(self._now_s, main, small, "soak")  # type: ignore[arg-type]
 
 
 def run(frames: int) -> dict[str, object]:
@@ -86,7 +89,7 @@ def run(frames: int) -> dict[str, object]:
         raw = {
             "gate": {"pins": "simulated", "unlock_s": 0.2},
             "store": {"path": f"{folder}/gallery.db", "keep_days": 30, "snapshots": "all", "snapshots_mib": 1},
-            "camera": {"awake_s": 0.5},
+            "camera": {"awake_s": 0.5, "size": [640, 480], "lores": [320, 240]},
         }
         settings = config.parse(raw, Path(folder) / "maskgate.toml")
         with (

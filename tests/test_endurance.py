@@ -15,4 +15,4 @@ def test_an_hour_without_visitors_writes_nothing() -> None:
 
 
 def test_a_run_grows_by_no_memory_descriptor_or_thread() -> None:
-    assert laws_soak.soak(4_000) == 4_000
+    assert laws_soak.soak(10_000) == 10_000
