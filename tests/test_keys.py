@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import tempfile
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from maskgate.keys import Keys
 from maskgate.seal import OVERHEAD, Master, Unsealable
-from maskgate.store import open_store
+from maskgate.store import Event, open_store
 from maskgate.values import StoreError
 from test_store_faults import MODEL, as_nobody, as_root, enrol, older, refusal
 from worlds import person
@@ -162,6 +163,22 @@ def test_an_unsealed_gallery_is_sealed_with_everybody_in_it_and_no_plain_templat
         assert template.embedding.tobytes() == plain
         assert [event.kind for event in store.events()] == ["d"]
         assert list(store.verify()) == []
+    assert plain[:64] not in b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+def test_a_reader_that_will_not_end_delays_the_sweep_and_not_the_gate(path: Path, key: Path) -> None:
+    older(path, 2)
+    plain = np.eye(1, 128, dtype=np.float32).tobytes()
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM templates").fetchone() == (1,)
+    with open_store(path, key=key) as store:
+        assert len(store.templates(MODEL)) == 1
+        assert store.record(Event("decision")) == 2
+    reader.execute("COMMIT")
+    reader.close()
+    with open_store(path, key=key) as store:
+        assert store._rows("SELECT 1 FROM kept WHERE name = 'unswept'") == []
     assert plain[:64] not in b"".join(file.read_bytes() for file in path.parent.iterdir())
 
 

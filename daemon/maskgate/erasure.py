@@ -46,6 +46,8 @@ class Secrets:
     """The present and every former name; empty when the subject was erased before."""
     sealed: tuple[bytes, ...]
     """Templates and snapshots, as they stand in the file."""
+    again: str = ""
+    """The command that makes the proof again; empty for `maskgate erase` with the pseudonym."""
 
 
 def secrets_of(ask: Ask, subject_id: int, pseudonym: str) -> Secrets:
@@ -136,6 +138,5 @@ def _empty_wal(db: Database, path: Path, secrets: Secrets) -> None:
                 # SQLite does not sync this: after a power cut the old content could be there again.
                 sync_file(Path(f"{path}-wal"))
                 return
-    raise StoreError(
-        f"{path}: another program still reads what was erased, end it and run `maskgate erase {secrets.pseudonym}`"
-    )
+    again = secrets.again or f"maskgate erase {secrets.pseudonym}"
+    raise StoreError(f"{path}: another program still reads what was erased, end it and run `{again}`")

@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +20,7 @@ from typing import Any, Self
 import numpy as np
 from sqlite_utils import Database
 
-from maskgate import erasure, events, ledger, vault
+from maskgate import erasure, events, ledger, upkeep, vault
 from maskgate.chain import Anchor, Finding
 from maskgate.events import Event, Question
 from maskgate.keys import Keys
@@ -44,7 +43,6 @@ LONGEST_NAME = 100
 PSEUDONYM = "erased-"
 """What the name of an erased subject becomes, with the subject's number: nobody can be enrolled under such a name."""
 _SHOWN = 24
-_SNAPSHOTS_AT_ONCE = 20
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -94,39 +92,18 @@ def _opened(path: Path, keys: Keys, *, create: bool, readonly: bool, adopt: bool
     plain: list[bytes] = []
 
     def founding(db: Database) -> None:
-        plain.extend(_found(db, path, keys, adopt=adopt))
+        plain.extend(upkeep.found(db, path, keys, adopt=adopt))
 
     store = Store(open_database(path, create=create, readonly=readonly, founding=founding), path, keys)
     try:
         if not readonly:
             keys.settle()
-            store.sweep(plain)
+            with suppress(StoreError):  # a reader may stand in the way; the gate does not wait, the next opening tries
+                upkeep.sweep(store._db, store._rows, path, keys, plain)
     except BaseException:
         store.close()
         raise
     return store
-
-
-def _found(db: Database, path: Path, keys: Keys, *, adopt: bool) -> list[bytes]:
-    """Seal what the gallery has, in the open transaction; returns the templates that stood there unsealed.
-
-    With a key in place, a gallery that has people but no seal is refused: anybody could have put it there.
-    """
-    peopled = db.execute("SELECT EXISTS (SELECT 1 FROM subjects) OR EXISTS (SELECT 1 FROM events)").fetchone()[0]
-    if peopled and keys.exists() and not adopt:
-        raise StoreError(
-            f"{path}: was never sealed, but {keys.path} exists, so it may be a forgery; "
-            "if it is yours, run `maskgate key adopt`"
-        )
-    master = keys.first(path)
-    vault.keep(db, master, "key", {"id": master.id.hex()})
-    plain = vault.seal_templates_anew(db, lambda stored, _: stored, master)
-    for (subject_id,) in db.execute("SELECT id FROM subjects").fetchall():
-        vault.sign_subject(db, master, subject_id)
-    ledger.found(db, master)
-    if plain:
-        vault.keep(db, master, "unswept", True)
-    return plain
 
 
 def plain_name(name: str) -> str:
@@ -339,37 +316,17 @@ class Store:
     def verify(self, anchors: Sequence[Anchor] = ()) -> Iterator[Finding]:
         """Go through the whole log, the subjects and the templates: what was done to them by somebody without the key.
 
-        Nothing comes of a gallery as it was written. A million events take about 15 s; meanwhile `erase` has to wait.
+        Nothing comes of a gallery as it was written. A million events take some 20 s; meanwhile `erase` has to wait.
         """
         with explained(self.path), snapshot(self._db):
-            master = vault.current(self._db, self._keys)
-            yield from ledger.verify(self._db, master, anchors)
-            for subject_id in vault.altered_subjects(self._db, self._keys):
-                yield Finding(0, f"subject {subject_id} was altered by somebody without the key")
-            for subject_id in vault.missing_subjects(self._db):
-                yield Finding(0, f"subject {subject_id} was removed by somebody without the key")
-            for row in self._db.execute(f"SELECT {vault.TEMPLATE}, embedding FROM templates"):
-                try:
-                    vault.open_template(self._keys, row[-1], row[:-1])
-                except StoreError as error:
-                    yield Finding(0, str(error))
+            yield from upkeep.verify(self._db, self._keys, anchors)
 
     def trim(self, before: datetime, *, most: int = 500) -> int:
         """Remove the oldest events, those from before a time, with their snapshots; at most so many; returns how many.
 
         What is left still verifies, for the cut is authenticated and is an event itself.
         """
-        future = events.stamp(datetime.now(UTC) + timedelta(days=1))
-        if not self._rows(
-            "SELECT 1 FROM (SELECT at FROM events ORDER BY id LIMIT 1) WHERE at < ?1 OR at > ?2",
-            (events.stamp(before), future),
-        ):
-            return 0
-        with self._change() as master:
-            removed = ledger.cut_off(self._db, master, before=events.stamp(before), future=future, most=most)
-            if removed:
-                events.write(self._db, master, Event("log_cut", detail={"events": removed}), None)
-        return removed
+        return upkeep.trim(self._db, self._rows, self.path, self._keys, before, most)
 
     def attach(self, event_id: int, jpeg: bytes, *, most_bytes: int) -> bool:
         """Keep a picture with an event, sealed; the oldest pictures give way. False when it alone is too large."""
@@ -384,17 +341,6 @@ class Store:
 
     # -- the key -------------------------------------------------------------------------------------------------
 
-    def sweep(self, plain: Sequence[bytes] = ()) -> None:
-        """Finish what sealing an older gallery began: leave no byte of the unsealed templates, `plain` if known."""
-        if not self._rows("SELECT 1 FROM kept WHERE name = 'unswept'"):
-            return
-        # The file is rebuilt in any case: who interrupted the first sweep took the knowledge of `plain` with them.
-        with explained(self.path):
-            self._db.execute("VACUUM")
-        erasure.prove_gone(self._db, self._rows, self.path, erasure.Secrets("templates from before", (), tuple(plain)))
-        with self._change():
-            self._db.execute("DELETE FROM kept WHERE name = 'unswept'")
-
     def change_key(self, *, actor: str) -> str:
         """Seal everything with a new key, and forget the old one; returns the new one's name.
 
@@ -402,25 +348,7 @@ class Store:
         any moment one of both opens everything, and calling this again finishes it. Others may use the gallery
         meanwhile: templates change in one transaction, snapshots in small ones.
         """
-        new = Master.fresh()
-        with self._change() as old:  # within: nobody else may change the key file meanwhile
-            self._keys.replace([new, *self._keys.read()])
-            before = vault.seal_templates_anew(self._db, partial(vault.open_template, self._keys), new)
-            vault.sign_subjects_anew(self._db, old, new)
-            ledger.change_key(self._db, old, new)
-            vault.keep(self._db, new, "key", {"id": new.id.hex()})
-            events.write(self._db, new, Event("key_changed", actor=actor, detail={"key": new.id.hex()}), None)
-        while batch := self._seal_snapshots_anew():
-            before += batch
-        with self._change() as current:
-            self._keys.replace([current])
-        gone = erasure.Secrets("what the old key sealed", (), tuple(before))
-        erasure.prove_gone(self._db, self._rows, self.path, gone)
-        return new.id.hex()
-
-    def _seal_snapshots_anew(self) -> list[bytes]:
-        with self._change() as master:
-            return vault.seal_snapshots_anew(self._db, self._keys, master, _SNAPSHOTS_AT_ONCE)
+        return upkeep.change_key(self._db, self._rows, self.path, self._keys, actor)
 
     # -- copies --------------------------------------------------------------------------------------------------
 
@@ -454,13 +382,11 @@ class Store:
                 with _opened(self.path, self._keys, create=False, readonly=True, adopt=False) as reader:
                     reader.copy_to(aside)
             ours = {row["id"]: row for row in self._rows("SELECT id, created_at, revoked_at, erased_at FROM subjects")}
-            next_id = self._rows("SELECT coalesce(max(seq), 0) + 1 AS id FROM sqlite_sequence WHERE name = 'events'")[
-                0
-            ]["id"]
+            [given] = self._rows("SELECT coalesce(max(seq), 0) AS last FROM sqlite_sequence WHERE name = 'events'")
             with _opened(other, keys, create=False, readonly=False, adopt=False) as theirs:
                 theirs._catch_up(ours, actor)
                 with theirs._change() as master:
-                    ledger.pass_over(theirs._db, master, next_id)
+                    ledger.pass_over(theirs._db, master, given["last"] + 1)
                     events.write(theirs._db, master, Event("restored", actor=actor, detail=detail), None)
             replace_tables(self._db, other)
 
