@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -211,6 +212,25 @@ def test_a_backup_whose_log_was_tampered_with_is_not_restored_nor_made(site: Sit
         backups.make(store, site.file, SECRET)
     assert not site.file.exists()
     assert sorted(one.name for one in site.file.parent.iterdir()) == ["data", "gate.key"]
+
+
+def test_nothing_unencrypted_is_written_beside_the_backup(site: Site, tmp_path: Path) -> None:
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    seen: list[bytes] = []
+    with site.open() as store:
+        read = backups._read
+
+        def watched(*args: Any) -> Any:
+            about = read(*args)
+            seen.extend(file.read_bytes() for file in stick.rglob("*") if file.is_file())
+            return about
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(backups, "_read", watched)
+            backups.make(store, stick / "backup", SECRET)
+    assert seen
+    assert not [data for data in seen if b"Ada" in data or b"SQLite format 3" in data]
 
 
 def test_a_backup_is_of_one_moment_while_others_write_and_they_are_not_held_up(site: Site) -> None:

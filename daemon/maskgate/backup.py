@@ -59,8 +59,9 @@ def make(store: Store, to: Path, passphrase: bytes) -> int:
     """
     _check_passphrase(passphrase)
     try:
-        with _folder_for(to) as folder:
-            copy, written = folder / "copy", folder / "backup"
+        # What is not encrypted as a whole stays on the disk of the gallery: no name is left on a stick to be found.
+        with _folder_for(store.path) as home, _folder_for(to) as folder:
+            copy, written = home / "copy", folder / "backup"
             store.copy_to(copy)
             with (
                 os.fdopen(os.open(written, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out,
@@ -69,13 +70,21 @@ def make(store: Store, to: Path, passphrase: bytes) -> int:
                 _write(out, database, store.secrets(), passphrase)
                 out.flush()
                 os.fsync(out.fileno())
-            with opened(written, passphrase, beside=to):
-                size = written.stat().st_size
+            size = _sound_size(written, passphrase, store.path, to)
             os.replace(written, to)
         sync_folder(to)
     except OSError as error:
         raise _explained(to, error) from error
     return size
+
+
+def _sound_size(written: Path, passphrase: bytes, home: Path, to: Path) -> int:
+    """Read back what was just written; returns its size, or says what is wrong with the gallery it was made from."""
+    try:
+        with opened(written, passphrase, beside=home):
+            return written.stat().st_size
+    except StoreError as error:
+        raise StoreError(str(error).replace(str(written), f"{to} was not made")) from None
 
 
 @contextmanager
