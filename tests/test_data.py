@@ -13,6 +13,7 @@ from maskgate.reasons import REASONS
 DATA = Path(__file__).parent / "data"
 PHOTOS = sorted(DATA.glob("people/*/*.jpg"))
 CLIPS = sorted(DATA.glob("visits/*.mp4"))
+ATTACKS = sorted(DATA.glob("attacks/*.mp4"))
 VISITS = tomllib.loads((DATA / "visits" / "visits.toml").read_text())
 SOURCES = (DATA / "SOURCES.md").read_text()
 
@@ -33,6 +34,20 @@ def test_there_are_photos_and_clips() -> None:
 
 def test_every_clip_is_described_and_every_description_has_its_clip() -> None:
     assert sorted(visit["file"] for visit in VISITS["visit"]) == [clip.name for clip in CLIPS]
+
+
+def test_every_attack_is_described_and_the_attacks_are_small() -> None:
+    described = tomllib.loads((DATA / "attacks" / "attacks.toml").read_text())["attack"]
+    assert sorted(attack["file"] for attack in described) == [clip.name for clip in ATTACKS]
+    assert {attack["of"] for attack in described} <= set(VISITS["enrolled"])
+    assert len(ATTACKS) >= 8
+    assert sum(clip.stat().st_size for clip in ATTACKS) < 3_000_000
+
+
+def test_no_attack_is_made_of_the_photo_that_its_resident_is_enrolled_with() -> None:
+    script = (DATA / "make_attacks.py").read_text()
+    for photos in VISITS["enrolled"].values():
+        assert not any(f'"{photo.removesuffix(".jpg")}"' in script for photo in photos)
 
 
 @pytest.mark.parametrize("visit", VISITS["visit"], ids=lambda visit: visit["file"])
@@ -60,7 +75,7 @@ def test_a_matte_fits_its_photo(matte: Path) -> None:
     assert Image.open(matte).size == Image.open(photo).size
 
 
-@pytest.mark.parametrize("clip", CLIPS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("clip", CLIPS + ATTACKS, ids=lambda path: path.stem)
 def test_a_clip_plays_at_15_frames_of_640_by_480(clip: Path) -> None:
     av = pytest.importorskip("av")
     with av.open(str(clip)) as container:

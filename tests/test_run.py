@@ -34,12 +34,13 @@ from people import Enrolled
 
 @pytest.fixture
 def settings(tmp_path: Path) -> config.Settings:
-    """Return settings with simulated pins and everything else under tmp_path."""
+    """Return settings with simulated pins and everything else under tmp_path; a photo counts as the person."""
     raw = {
         "gate": {"pins": "simulated", "unlock_s": 0.3},
         "store": {"path": "gallery.db"},
         "control": {"socket": "control.sock"},
         "models": {"threads": 1},
+        "policy": {"liveness": "off"},
         "camera": {"source": "film.mp4", "paced": False},
     }
     return config.parse(raw, tmp_path / "maskgate.toml")
@@ -320,6 +321,7 @@ def write_config(folder: Path, **sections: dict[str, object]) -> Path:
         "store": {"path": "gallery.db"},
         "control": {"socket": "control.sock"},
         "models": {"threads": 1},
+        "policy": {"liveness": "off"},
     }
     lines = []
     for name, values in {**base, **sections}.items():

@@ -18,13 +18,13 @@ from maskgate.values import Backdrop, Matrix, Points
 
 Floats = NDArray[np.float64]
 
-SIDE = 72
+SIDE = 48
 """Width and height of a patch around a face, its own pixels."""
-PIXEL = 0.1
+PIXEL = 0.15
 """Size of such a pixel, distances between the eyes: the patch reaches three and a half of them to each side."""
-MOVED = 3.0
+MOVED = 2.0
 """How far a face must have moved between two looks, patch pixels: below, going along and staying look the same."""
-LEAST_SEEN = 300
+LEAST_SEEN = 130
 """Pixels of the ring that must lie in both pictures."""
 
 
@@ -104,7 +104,7 @@ def _taken(points: tuple[Floats, Floats], by: Matrix) -> tuple[Floats, Floats]:
 
 def moved(before: Glimpse, now: Glimpse) -> float:
     """Return how far the patch's middle and upper corners went on average, in its pixels."""
-    corners = np.array([[10, 10, 1], [SIDE - 10, 10, 1], [SIDE / 2, SIDE / 2, 1]]).T
+    corners = np.array([[7, 7, 1], [SIDE - 7, 7, 1], [SIDE / 2, SIDE / 2, 1]]).T
     pixel = float(np.hypot(*now.back[:, 0]))
     return float(np.linalg.norm((before.back - now.back) @ corners, axis=0).mean()) / max(pixel, 1e-6)
 

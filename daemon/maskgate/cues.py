@@ -20,7 +20,7 @@ from maskgate.values import Sighting
 ENOUGH = 3
 """Answers that a cue needs: the median of so many survives one bad frame."""
 CARRIED = 0.15
-"""From here on surroundings go along with the face; live people reached -0.02 (models/LIVENESS_CUES.md)."""
+"""From here on surroundings go along with the face; live people reached 0.00 (models/LIVENESS_CUES.md)."""
 ANCHORS = 3
 """Looks that later ones are compared with, the face having moved between them."""
 
