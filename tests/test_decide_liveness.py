@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskgate.cues import ENOUGH, Rules, Says
+from maskgate.cues import ENOUGH, WATCH_S, Rules, Says
 from maskgate.decide import ATTACKS, SUSPICIOUS, Attention, Decision, Policy, step
 from maskgate.values import Match, Sighting
 from worlds import BLURRED, near, person, policy, sighting
@@ -30,9 +30,11 @@ def fold(seen: Sequence[tuple[float, Sighting | None]], rules: Policy) -> list[D
     return decisions
 
 
-def looks(*lives: float | None, start_s: float = 0.0, match: Match = ANNA, seed: int = 1) -> Seen:
-    """Return a face seen ten times a second, which the network for liveness judged so."""
-    times = [start_s + 0.1 * i for i in range(len(lives))]
+def looks(
+    *lives: float | None, start_s: float = 0.0, every_s: float = 0.25, match: Match = ANNA, seed: int = 1
+) -> Seen:
+    """Return a face seen four times a second, as by a small board, which the network for liveness judged so."""
+    times = [start_s + every_s * i for i in range(len(lives))]
     return [
         (at_s + 0.02, sighting(at_s, match, live=live, probe=near(person(seed), 0.95, i)))
         for i, (at_s, live) in enumerate(zip(times, lives, strict=True))
@@ -44,6 +46,13 @@ def test_a_live_resident_is_granted_at_the_third_look() -> None:
     assert (decision.granted, decision.frames, decision.live) == (True, 3, 0.9)
     assert decision.verdict.deciding is not None
     assert decision.verdict.deciding.says is Says.LIVE
+
+
+def test_a_fast_machine_still_watches_for_half_a_second() -> None:
+    """Else a picture would be let in before anything could be told from its movement."""
+    [decision] = fold(looks(*[0.9] * 60, every_s=1 / 60), policy(liveness=BALANCED))
+    assert decision.granted
+    assert WATCH_S <= decision.at_s < WATCH_S + 0.1
 
 
 def test_a_picture_of_a_resident_is_refused_in_that_name() -> None:
@@ -68,18 +77,18 @@ def test_without_liveness_a_picture_passes_and_two_looks_suffice() -> None:
 
 def test_a_face_of_ones_own_shown_first_does_not_vouch_for_a_picture() -> None:
     own = looks(*[0.99] * 6, match=NOBODY)
-    [decision] = fold(own + looks(0.1, 0.1, 0.1, start_s=0.6), policy(liveness=BALANCED))
+    [decision] = fold(own + looks(0.1, 0.1, 0.1, start_s=1.5), policy(liveness=BALANCED))
     assert (decision.granted, decision.reason) == (False, "not_live")
 
 
 def test_a_picture_that_is_withdrawn_early_is_recorded_as_what_it_was() -> None:
-    seen = looks(0.1, 0.1, 0.1, match=NOBODY) + [(0.4 + 0.1 * i, None) for i in range(15)]
+    seen = looks(0.1, 0.1, 0.1, match=NOBODY) + [(0.6 + 0.1 * i, None) for i in range(15)]
     [decision] = fold(seen, policy(liveness=BALANCED))
     assert decision.reason == "not_live"
 
 
 def test_a_resident_refused_in_bad_light_is_looked_at_again_without_leaving() -> None:
-    seen = looks(0.2, 0.2, 0.2) + looks(*[0.9] * 40, start_s=0.3)
+    seen = looks(0.2, 0.2, 0.2) + looks(*[0.9] * 40, start_s=0.75)
     assert [d.granted for d in fold(seen, policy(liveness=BALANCED))] == [False, True]
 
 
@@ -147,6 +156,8 @@ def test_a_grant_rests_on_sightings_that_are_live_and_on_no_veto(seen: Seen) -> 
             continue
         assert decision.verdict.is_live
         assert decision.verdict.attack is None
+        assert decision.first_usable_s is not None
+        assert decision.at_s - decision.first_usable_s >= WATCH_S
         answered = [live for live in decision.lives[-rules.in_a_row :] if live is not None]
         assert len([live for live in decision.lives if live is not None]) >= ENOUGH
         assert any(live >= BALANCED.threshold for live in answered)

@@ -19,6 +19,8 @@ from maskgate.values import Sighting
 
 ENOUGH = 3
 """Answers that a cue needs: the median of so many survives one bad frame."""
+WATCH_S = 0.5
+"""A face is watched at least so long before it is let in: a fast machine has its three looks before anything moves."""
 CARRIED = 0.15
 """From here on surroundings go along with the face; live people reached 0.00 (models/LIVENESS_CUES.md)."""
 ANCHORS = 3

