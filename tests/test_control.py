@@ -276,3 +276,31 @@ def test_an_answer_that_breaks_off_is_an_error(path: Path) -> None:
         with pytest.raises(DaemonError, match="broke off"):
             next(answers)
         daemon.join()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user to be refused")
+@pytest.mark.parametrize(("groups", "may"), [([], False), ([0], True)])
+def test_who_is_not_in_the_daemons_group_is_refused_even_where_the_socket_lets_anybody_in(
+    path: Path, groups: list[int], may: bool
+) -> None:
+    """The daemon runs as root here, so its group is 0."""
+    for folder in list(path.parents)[:-2]:
+        folder.chmod(0o755)
+    with listen(path) as requests, looping(requests):
+        path.chmod(0o666)
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.setgroups(groups)
+            os.setgid(65_534)
+            os.setuid(65_534)
+            try:
+                os.write(writing, json.dumps(list(ask(path, "unlock"))).encode())
+            finally:
+                os._exit(0)
+        os.close(writing)
+        os.waitpid(child, 0)
+        with open(reading, "rb") as pipe:
+            [answer] = json.loads(pipe.read())
+    assert ("heard" in answer) is may
+    assert may or "may not ask this gate" in answer["error"]

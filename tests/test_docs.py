@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from click import Context, Group
 
+from maskgate import config
 from maskgate.admin import cli
 from maskgate.reasons import REASONS
 
@@ -40,6 +43,31 @@ def test_the_picture_of_the_layers_names_every_module() -> None:
 
 
 def test_every_file_the_documents_link_to_is_there() -> None:
-    for text in (README, CONTRIBUTING):
-        for target in re.findall(r"\]\(([^)#]+)\)", text):
-            assert (ROOT / target).exists(), target
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), target
+
+
+def test_the_picture_of_the_wiring_is_what_its_script_draws() -> None:
+    spec = spec_from_file_location("draw_wiring", ROOT / "docs" / "draw_wiring.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert (ROOT / "docs" / "wiring.svg").read_text(encoding="utf-8") == module.drawn()
+
+
+def test_the_wiring_guides_settings_are_those_of_the_gate() -> None:
+    text = (ROOT / "docs" / "WIRING.md").read_text(encoding="utf-8")
+    [settings] = re.findall(r"```toml\n(.*?)```", text, re.S)
+    config.parse(tomllib.loads(settings), config.DEFAULT_PATH)
+    for section, name in re.findall(r"`(gate|door)\.(\w+)", text):
+        assert name in getattr(config.Settings(), section).__struct_fields__, name
+
+
+def test_the_rules_guides_example_can_be_used_and_tells_every_setting() -> None:
+    text = (ROOT / "docs" / "RULES.md").read_text(encoding="utf-8")
+    [settings] = re.findall(r"```toml\n(.*?)```", text, re.S)
+    config.parse(tomllib.loads(settings), config.DEFAULT_PATH)
+    told = set(re.findall(r"`(\w+)`", text))
+    assert set(config.Rule.__struct_fields__) <= told

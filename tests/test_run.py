@@ -320,6 +320,7 @@ def write_config(folder: Path, **sections: dict[str, object]) -> Path:
         "gate": {"pins": "simulated"},
         "store": {"path": "gallery.db"},
         "control": {"socket": "control.sock"},
+        "rules": {"clock": "trust"},
         "models": {"threads": 1},
         "policy": {"liveness": "off"},
     }

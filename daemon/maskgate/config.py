@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import sys
 import tomllib
+import unicodedata
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from maskgate import rules
 from maskgate.values import BadSetting
 
 DEFAULT_PATH = Path("/etc/maskgate/maskgate.toml")
@@ -20,6 +23,7 @@ DEFAULT_PATH = Path("/etc/maskgate/maskgate.toml")
 
 Pin = Annotated[int, Meta(ge=0, le=27)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Level = Literal["low", "high"]
 
 
 class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -63,6 +67,43 @@ class Gate(_Section, frozen=True):
     """How long the relay stays energised for one grant."""
     light_pin: Pin | None = None
     buzzer_pin: Pin | None = None
+    pins_folder: str = ""
+    """With simulated pins: a folder in which each pin is a file, relative to the config file; empty for none."""
+
+
+class Door(_Section, frozen=True):
+    """The door's contacts and buttons, which pin each is on, and what is too long. What is not wired has no pin."""
+
+    rex_pin: Pin | None = None
+    """The exit button."""
+    rex_pressed: Level = "low"
+    """Level of the pin while it is pressed."""
+    rex_s: Annotated[float, Meta(ge=0.2, le=60)] = 5.0
+    """How long a press opens; for as long as it is held down in any case."""
+    fire_pin: Pin | None = None
+    """The fire alarm's contact: open while it is on."""
+    fire_on: Level = "high"
+    contact_pin: Pin | None = None
+    contact_open: Level = "high"
+    """Level of the pin while the door is open."""
+    tamper_pin: Pin | None = None
+    """The lid switch of the case."""
+    tampered: Level = "high"
+    alarm_pin: Pin | None = None
+    """An output that is driven after `forced_open`, `held_open` and `tamper`."""
+    alarm_active_high: bool = True
+    pull: Literal["up", "down", "off"] = "up"
+    """The board's own pull resistor on every input."""
+    bounce_s: Annotated[float, Meta(ge=0, le=0.3)] = 0.05
+    """A contact must rest this long before its change counts."""
+    held_open_s: Annotated[float, Meta(ge=2, le=3600)] = 30.0
+    """A door that stands open for longer is reported."""
+    forced_s: Annotated[float, Meta(ge=0, le=5)] = 0.3
+    """A door opened without leave is reported after standing open for this long."""
+    grace_s: Annotated[float, Meta(ge=0, le=10)] = 2.0
+    """After the relay was released the door may still be opened for this long."""
+    alarm_s: Annotated[float, Meta(ge=1, le=3600)] = 180.0
+    """The alarm ends when the door is shut, or after this long."""
 
 
 class Policy(_Section, frozen=True):
@@ -115,6 +156,46 @@ class Quality(_Section, frozen=True):
     """How visible the eyes must be, 0 to 1."""
 
 
+class Rule(_Section, frozen=True):
+    """What holds for somebody; see `rules.Rule`. What is left out is left to the group, then to everyone."""
+
+    schedule: tuple[str, ...] | None = None
+    """Spans such as "mon-fri 08:00-18:00"."""
+    valid_from: date | None = None
+    valid_until: date | None = None
+    """The last day."""
+    uses: Annotated[int, Meta(ge=0, le=100_000)] | None = None
+    unlock_s: Annotated[float, Meta(ge=0.2, le=60)] | None = None
+    two_persons: bool | None = None
+    first: bool | None = None
+    after_first: bool | None = None
+    passback_s: Annotated[float, Meta(ge=0, le=86_400)] | None = None
+    mask: Literal["ignore", "remind", "require"] | None = None
+
+
+class Group(Rule, frozen=True):
+    """People with a rule in common."""
+
+    members: tuple[str, ...] = ()
+
+
+class Rules(_Section, frozen=True):
+    """Who may come in when."""
+
+    when_clock_untrusted: Literal["refuse", "allow"] = "refuse"
+    """What becomes of people whose rule is about time while the clock has not been set."""
+    clock: Literal["check", "trust"] = "check"
+    """Whether the clock must have been set by systemd-timesyncd or a battery; `trust` is for other ways."""
+    second_s: Annotated[float, Meta(ge=5, le=600)] = 30.0
+    """Within this the second of two persons must be recognised."""
+    holidays: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    """Who is never let in, whatever else is said."""
+    everyone: Rule = Rule()
+    groups: dict[str, Group] = {}
+    people: dict[str, Rule] = {}
+
+
 class Store(_Section, frozen=True):
     """Where the gallery and the log are kept."""
 
@@ -150,8 +231,10 @@ class Settings(_Section, frozen=True):
 
     camera: Camera = Camera()
     gate: Gate = Gate()
+    door: Door = Door()
     policy: Policy = Policy()
     quality: Quality = Quality()
+    rules: Rules = Rules()
     store: Store = Store()
     models: Models = Models()
     control: Control = Control()
@@ -178,7 +261,8 @@ def parse(raw: dict[str, Any], path: Path) -> Settings:
         settings = msgspec.convert(raw, Settings)
     except msgspec.ValidationError as error:
         raise BadSetting(f"{path}: {_explain(str(error), raw)}") from None
-    _refuse_shared_pins(settings.gate, path)
+    _refuse_shared_pins(settings, path)
+    book_of(settings.rules, path)
     if any(small > main for small, main in zip(settings.camera.lores, settings.camera.size, strict=True)):
         raise BadSetting(f"{path}: camera.lores is {settings.camera.lores}, must not exceed camera.size")
     if settings.quality.min_brightness >= settings.quality.max_brightness:
@@ -187,6 +271,76 @@ def parse(raw: dict[str, Any], path: Path) -> Settings:
             f"must be below quality.max_brightness ({settings.quality.max_brightness})"
         )
     return _absolute(settings, path.absolute().parent)
+
+
+def parse_rules(raw: dict[str, Any], path: Path) -> Rules:
+    """Turn the tables of a file of rules alone into settings; else BadSetting."""
+    try:
+        return msgspec.convert(raw, Rules)
+    except msgspec.ValidationError as error:
+        raise BadSetting(f"{path}: {_explain(str(error), raw)}") from None
+
+
+def parse_rule(said: dict[str, Any], where: Path, *, group: bool) -> Rule:
+    """Turn what was typed, text or lists of text, into a rule; else BadSetting."""
+    try:
+        return msgspec.convert(said, Group if group else Rule, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadSetting(f"{where}: {_explain(str(error), said)}") from None
+
+
+def book_of(raw: Rules, path: Path) -> rules.Book:
+    """Read the rules as they stand in the file at `path`; BadSetting for the first mistake."""
+    try:
+        groups = {
+            title: rules.Group(frozenset(map(_name, group.members)), _rule_of(group, f"groups.{title}"))
+            for title, group in raw.groups.items()
+        }
+        _refuse_two_groups(groups)
+        return rules.Book(
+            everyone=_rule_of(raw.everyone, "everyone"),
+            groups=groups,
+            people={_name(name): _rule_of(rule, f"people.{name}") for name, rule in raw.people.items()},
+            deny=frozenset(map(_name, raw.deny)),
+            holidays=tuple(map(rules.parse_holiday, raw.holidays)),
+            second_s=raw.second_s,
+            without_clock=raw.when_clock_untrusted,
+        )
+    except ValueError as error:
+        raise BadSetting(f"{path}: rules: {error}") from None
+
+
+def _rule_of(raw: Rule, where: str) -> rules.Rule:
+    """Read one rule; ValueError for a mistake in it."""
+    if raw.valid_from and raw.valid_until and raw.valid_until < raw.valid_from:
+        raise ValueError(f"{where}.valid_until is {raw.valid_until}, must not be before valid_from ({raw.valid_from})")
+    return rules.Rule(
+        schedule=None if raw.schedule is None else tuple(map(rules.parse_span, raw.schedule)),
+        valid_from=raw.valid_from,
+        valid_until=raw.valid_until,
+        uses=raw.uses,
+        unlock_s=raw.unlock_s,
+        two_persons=raw.two_persons,
+        first=raw.first,
+        after_first=raw.after_first,
+        passback_s=raw.passback_s,
+        mask=raw.mask,
+    )
+
+
+def _refuse_two_groups(groups: dict[str, rules.Group]) -> None:
+    """Raise ValueError when somebody is in two groups."""
+    seen: dict[str, str] = {}
+    for title, group in groups.items():
+        for name in sorted(group.members):
+            if name in seen:
+                raise ValueError(f"groups.{title}: {name!r} is in the group {seen[name]} already, one is enough")
+            seen[name] = title
+
+
+def _name(name: str) -> str:
+    """Return a name as the gallery has it."""
+    return unicodedata.normalize("NFC", name).strip()
 
 
 def _explain(message: str, raw: dict[str, Any]) -> str:
@@ -202,16 +356,16 @@ def _explain(message: str, raw: dict[str, Any]) -> str:
     return f"{where} is {value!r}: {what[0].lower()}{what[1:]}"
 
 
-def _refuse_shared_pins(gate: Gate, path: Path) -> None:
+def _refuse_shared_pins(settings: Settings, path: Path) -> None:
     """Raise BadSetting when two roles share a pin."""
     roles: dict[int, str] = {}
-    for role in ("relay_pin", "light_pin", "buzzer_pin"):
-        pin = getattr(gate, role)
-        if pin is None:
-            continue
-        if pin in roles:
-            raise BadSetting(f"{path}: gate.{role} is {pin}, which is gate.{roles[pin]} already; choose another pin")
-        roles[pin] = role
+    for section in ("gate", "door"):
+        values = getattr(settings, section)
+        for role in (f"{section}.{name}" for name in values.__struct_fields__ if name.endswith("_pin")):
+            pin = getattr(values, role.partition(".")[2])
+            if pin is not None and pin in roles:
+                raise BadSetting(f"{path}: {role} is {pin}, which is {roles[pin]} already; choose another pin")
+            roles[pin] = role
 
 
 def _absolute(settings: Settings, base: Path) -> Settings:
@@ -219,10 +373,14 @@ def _absolute(settings: Settings, base: Path) -> Settings:
     camera, models = settings.camera, settings.models
     if camera.source != "picamera2":
         camera = msgspec.structs.replace(camera, source=str(base / camera.source))
+    gate = settings.gate
+    if gate.pins_folder:
+        gate = msgspec.structs.replace(gate, pins_folder=str(base / gate.pins_folder))
     models = msgspec.structs.replace(models, path=str(base / models.path if models.path else installed_models()))
     return msgspec.structs.replace(
         settings,
         camera=camera,
+        gate=gate,
         models=models,
         store=msgspec.structs.replace(
             settings.store, path=str(base / settings.store.path), key=str(base / settings.store.key)

@@ -7,6 +7,7 @@ collects requests; the loop takes them with `pending` and answers. Nothing a cli
 from __future__ import annotations
 
 import json
+import os
 import pwd
 import queue
 import selectors
@@ -33,15 +34,18 @@ REQUEST_S = 5.0
 ANSWER_S = 10.0
 """A daemon that says nothing for this long is taken for hung."""
 
+SO_PEERGROUPS = 59
+"""Linux: the groups of the process at the other end, as it connected. Python has no name for it."""
+
 
 class Request:
     """What one client wants; answered and closed by the loop."""
 
-    def __init__(self, connection: socket.socket, name: str, args: dict[str, Any], user: str) -> None:
+    def __init__(self, connection: socket.socket, name: str, args: dict[str, Any], user: str, uid: int = -1) -> None:
         """Take over `connection`."""
         self._connection = connection
         self._open = True
-        self.name, self.args = name, args
+        self.name, self.args, self.uid = name, args, uid
         self.user = user
         """Name of the UNIX user as the kernel knows it, or the number of one without a name."""
 
@@ -256,11 +260,16 @@ class _Collector(threading.Thread):
         """Turn a line into a request for the loop, or tell the client what is wrong with it."""
         try:
             name, args = _parsed(line)
-            user = _user(connection)
+            uid, user = _user(connection)
+            may = _may_ask(connection, uid)
         except (ValueError, RecursionError, OSError) as error:
             _refuse(connection, f"not a request: {error}")
             return
-        self._requests.add(Request(connection, name, args, user))
+        if not may:
+            # The socket's mode keeps such clients out; this is for the day when somebody has widened it.
+            _refuse(connection, f"{user} may not ask this gate; use sudo or join the group of its socket")
+            return
+        self._requests.add(Request(connection, name, args, user, uid))
 
     def _drop_late(self) -> None:
         """Hang up on clients that take too long over their request."""
@@ -298,10 +307,20 @@ def _parsed(line: bytes) -> tuple[str, dict[str, Any]]:
     return name, args
 
 
-def _user(connection: socket.socket) -> str:
-    """Return the name of the user at the other end, as the kernel saw it connect."""
+def _user(connection: socket.socket) -> tuple[int, str]:
+    """Return number and name of the user at the other end, as the kernel saw it connect."""
     _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     try:
-        return pwd.getpwuid(uid).pw_name
+        return uid, pwd.getpwuid(uid).pw_name
     except KeyError:
-        return str(uid)
+        return uid, str(uid)
+
+
+def _may_ask(connection: socket.socket, uid: int) -> bool:
+    """Tell whether the other end is root, the daemon's own user, or in the daemon's group."""
+    if uid in (0, os.geteuid()):
+        return True
+    _, _, gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    # Python asks for 1024 bytes at most, 256 groups; a process in more is refused with an OSError.
+    joined = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, 1024)
+    return os.getegid() in (gid, *(number for (number,) in struct.iter_unpack("i", joined)))

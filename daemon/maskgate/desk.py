@@ -1,4 +1,4 @@
-"""Answer the administrator's command from within the loop: what the gate is doing, and enrolment before its camera."""
+"""Answer the administrator from within the loop: how the gate stands, orders to it, enrolment before its camera."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ SHOT_GAP_S = 0.5
 ENROL_S = 90.0
 """An enrolment at the gate gives up after this long: nobody is let in meanwhile."""
 MOST_SHOTS = 10
+ORDERS = ("unlock", "hold_open", "lockdown", "release")
+LONGEST_REASON = 200
+LONGEST_HOLD_S = 86_400.0
+"""A gate is held open for a day at most: what is to last longer is a lock's mechanical business."""
 
 
 class Seen(Protocol):
@@ -36,6 +40,16 @@ class Enrolled(Protocol):
     def gallery(self) -> Gallery: ...
 
 
+class Hands(Protocol):
+    """What the desk needs of whoever carries orders out."""
+
+    def standing(self) -> dict[str, Any]:
+        """Return how lock and door stand, as JSON values."""
+
+    def obey(self, order: str, *, actor: str, for_s: float | None, reason: str | None) -> str | None:
+        """Record an administrator's order and carry it out; return why not, None when it was."""
+
+
 @dataclass(slots=True)
 class Sitting:
     """An enrolment at the gate, under way."""
@@ -50,9 +64,12 @@ class Sitting:
 class Desk:
     """Serves requests between two frames; never waits for a client."""
 
-    def __init__(self, requests: Requests, *, faces: Faces, roster: Enrolled, settings: config.Settings) -> None:
-        """Answer `requests` about the running loop."""
+    def __init__(
+        self, requests: Requests, *, faces: Faces, roster: Enrolled, settings: config.Settings, hands: Hands
+    ) -> None:
+        """Answer `requests` about the running loop; orders go to `hands`."""
         self._requests, self._faces, self._roster, self._settings = requests, faces, roster, settings
+        self._hands = hands
         self._sitting: Sitting | None = None
         self._began_s = time.monotonic()
         self._frames = 0
@@ -81,9 +98,29 @@ class Desk:
             request.close()
         elif request.name == "enrol":
             self._begin(request)
+        elif request.name in ORDERS:
+            request.reply(self._order(request))
+            request.close()
         else:
             request.reply({"error": f"{request.name}: the daemon knows no such request"})
             request.close()
+
+    def _order(self, request: Request) -> dict[str, Any]:
+        """Pass an order on; say what came of it."""
+        args = request.args
+        for_s, reason, behind = args.get("for_s"), args.get("reason"), args.get("behind")
+        if request.name == "hold_open" and not (isinstance(for_s, (int, float)) and 1 <= for_s <= LONGEST_HOLD_S):
+            return {"error": f"for_s is {for_s!r}, must be 1 to {LONGEST_HOLD_S:.0f}"}
+        if reason is not None and not (
+            isinstance(reason, str) and 0 < len(reason) <= LONGEST_REASON and reason.isprintable()
+        ):
+            return {"error": f"reason must be one line of at most {LONGEST_REASON} characters"}
+        # Root may say whom sudo works for, and is believed: root could write the log itself.
+        actor = behind if request.uid == 0 and isinstance(behind, str) and behind else request.user
+        why_not = self._hands.obey(
+            request.name, actor=actor, for_s=for_s if request.name == "hold_open" else None, reason=reason
+        )
+        return {"error": why_not} if why_not else {"done": True, **self._hands.standing()}
 
     def _status(self) -> dict[str, Any]:
         """Describe the running daemon as JSON values."""
@@ -92,6 +129,7 @@ class Desk:
         return {
             "version": __version__,
             "state": "enrolling" if self.enrolling else "armed" if self._camera_is_alive(now_s) else "camera_failed",
+            **self._hands.standing(),
             "up_s": round(now_s - self._began_s, 1),
             "frames": self._frames,
             "camera": {"source": camera.source, "size": camera.size, "lores": camera.lores, "fps": camera.fps},

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskgate import __version__, align, config, decide, look, motion, notify
+from maskgate import __version__, align, config, decide, lockdown, look, motion, notify
 from maskgate.camera import Camera, Frame, open_camera
 from maskgate.challenge import Order
 from maskgate.chores import Album, Chores
@@ -26,10 +26,13 @@ from maskgate.desk import Desk
 from maskgate.faces import Faces
 from maskgate.faces import load as load_faces
 from maskgate.gate import Gate, Sign, open_gate
+from maskgate.hands import Hands
 from maskgate.match import Gallery
 from maskgate.pixels import Picture
-from maskgate.store import Event, Store, open_store
-from maskgate.values import CameraError, GateError, Sighting, StoreError, UnknownSubject
+from maskgate.rulebook import Rulebook
+from maskgate.ruling import Ruling
+from maskgate.store import Store, open_store
+from maskgate.values import CameraError, ModelError, Sighting, StoreError
 
 log = logging.getLogger("maskgate")
 
@@ -39,6 +42,8 @@ PING_S = 1.0
 """How often the watchdog is told that frames are being processed."""
 ORDERS = 2
 """Movements that a challenge asks for: guessed at once in one of six."""
+MENDABLE = ("mask_required", "second_person_needed")
+"""Refusals after which the same face gets another visit without leaving."""
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 30.0
 """Pauses between attempts to open a camera that fails: doubled from the first to the longest."""
 
@@ -127,8 +132,7 @@ def attend(
         if decision is not None:
             decision, wanted = carry_out(decision, frame), decision
             if wanted.granted and not decision.granted:
-                # Nothing was opened, so the re-grant interval does not run.
-                attention = replace(attention, grants=attention.grants[:-1])
+                attention = _undone(attention, decision)
         visit = attention.visit
         asks = visit.challenge.order if visit and visit.challenge and not visit.decision else None
         yield Moment(frame, sighting, decision, awake, asks, stages)
@@ -139,129 +143,69 @@ def draw_orders() -> tuple[Order, ...]:
     return tuple(secrets.SystemRandom().sample(list(Order), ORDERS))
 
 
-def event_of(decision: decide.Decision, frame: Frame) -> Event:
-    """Word a decision for the log."""
-    detail: dict[str, object] = {"frames": decision.frames}
-    if decision.first_usable_s is not None:
-        detail["usable_to_decision_ms"] = round((decision.at_s - decision.first_usable_s) * 1000)
-    if decision.fault is not None:
-        detail["fault"] = decision.fault
-    if frame.origin:
-        detail["origin"] = frame.origin
-    if decision.verdict.cues:
-        detail |= _words_of_liveness(decision)
-    if decision.asked:
-        detail["asked"] = [order.value for order in decision.asked]
-    return Event(
-        kind="decision",
-        subject=decision.subject,
-        granted=decision.granted,
-        reason=decision.reason,
-        score=decision.score,
-        margin=decision.margin,
-        threshold=decision.threshold,
-        masked=decision.masked,
-        live=decision.live,
-        detail=detail,
-    )
+def _undone(attention: decide.Attention, decision: decide.Decision) -> decide.Attention:
+    """Take back a grant: the re-grant interval does not run, and what can be mended may be tried again."""
+    attention = replace(attention, grants=attention.grants[:-1])
+    if attention.visit is None or decision.reason not in MENDABLE:
+        return attention
+    return replace(attention, visit=replace(attention.visit, decision=replace(decision, subject=None)))
 
 
-def _words_of_liveness(decision: decide.Decision) -> dict[str, object]:
-    """Say what each sighting and each cue told of life, and which cue decided."""
-    deciding = decision.verdict.deciding
-    return {
-        "live": [None if live is None else round(live, 3) for live in decision.lives],
-        "cue": None if deciding is None else deciding.name,
-        "cues": {cue.name: [cue.says.value, cue.value and round(cue.value, 3)] for cue in decision.verdict.cues},
-    }
-
-
-class Hands:
-    """What the daemon does about decisions: the record first, then the relay."""
-
-    def __init__(self, store: Store, gate: Gate, policy: config.Policy, album: Album | None = None) -> None:
-        """Act on `gate`, write to `store`; pictures of decisions go into the `album`, if there is one."""
-        self._store, self._gate, self._policy, self._album = store, gate, policy, album
-        self._event_id: int | None = None
-
-    def carry_out(self, decision: decide.Decision, frame: Frame) -> decide.Decision:
-        """Record the decision, durably, then open the gate if it is a grant; return what came of it."""
-        decision = self._recorded(decision, frame)
-        if decision.granted:
-            self._open()
-        else:
-            self._gate.show("refused")
-        if self._album is not None and self._event_id is not None:
-            self._album.keep(self._event_id, frame.main, granted=decision.granted)
-        if decision.suspected:
-            self.note("attack_suspected", reason=decision.reason, refused=decide.SUSPICIOUS)
-        log.info(
-            "decision granted=%s reason=%s subject=%r score=%s threshold=%s margin=%s masked=%s live=%s frames=%d",
-            *(str(decision.granted).lower(), decision.reason, decision.subject, _short(decision.score)),
-            *(_short(decision.threshold), _short(decision.margin), _short(decision.masked), _short(decision.live)),
-            decision.frames,
-        )
-        return decision
-
-    def note(self, kind: str, **detail: object) -> None:
-        """Record an event of the daemon itself; a log that fails is said, and stops nothing."""
-        try:
-            self._store.record(Event(kind=kind, detail=detail))
-        except StoreError as error:
-            log.error("event %s could not be recorded: %s", kind, error)
-
-    def _recorded(self, decision: decide.Decision, frame: Frame) -> decide.Decision:
-        self._event_id = None
-        try:
-            self._event_id = self._store.record(event_of(decision, frame))
-        except UnknownSubject:
-            # Revoked or erased between the look and the record: whatever the policy, this is nobody any more.
-            return self._recorded(replace(decision, granted=False, reason="revoked", subject=None), frame)
-        except StoreError as error:
-            log.error("decision could not be recorded: %s", error)
-            if decision.granted and self._policy.when_log_fails == "refuse":
-                return replace(decision, granted=False, reason="not_recorded")
-            if decision.granted:
-                log.critical("admitting %r UNRECORDED: policy.when_log_fails is 'admit'", decision.subject)
-        return decision
-
-    def _open(self) -> None:
-        try:
-            self._gate.unlock()
-        except GateError as error:
-            # The relay cannot be trusted any more: end the process, which drives it inactive once more.
-            self.note("fault", error=str(error))
-            raise
-        self._gate.show("granted")
-
-
-def serve(settings: config.Settings, *, observe: Callable[[Moment, Gate], None] = lambda moment, gate: None) -> None:
+def serve(
+    settings: config.Settings,
+    *,
+    observe: Callable[[Moment, Gate], None] = lambda moment, gate: None,
+    deadman: bool = False,
+) -> None:
     """Run the gate until SIGTERM, SIGINT or the end of a replayed source. The relay is driven inactive first and last.
 
-    A camera that fails is retried for ever, with the gate locked and without a ping for the watchdog; everything else
-    that cannot be opened raises its MaskgateError. `observe` sees every moment after it was acted on.
+    A camera that fails is retried for ever, with the gate locked and without a ping for the watchdog; where an exit
+    button or a fire input is wired, so are networks and a gallery that cannot be opened, for those must work without.
+    Everything else that cannot be opened raises its MaskgateError. `observe` sees every moment after it was acted on;
+    `deadman` lets the kernel end the process when the relay is not released in time.
     """
     stop = _stop_on_signals()
-    with open_gate(settings.gate) as gate:
-        faces = load_faces(Path(settings.models.path), threads=settings.models.threads)
-        warm_up(faces, settings.camera)
-        with (
-            open_store(Path(settings.store.path), key=settings.store.key, create=True) as store,
-            listen(Path(settings.control.socket)) as requests,
-        ):
-            hands = Hands(store, gate, settings.policy, Album(store, settings.store))
-            roster = Roster(store, faces, settings)
-            roster.refresh(time.monotonic(), every_s=0)
-            desk = Desk(requests, faces=faces, roster=roster, settings=settings)
-            chores = Chores(store, keep_days=settings.store.keep_days)
-            hands.note("started", version=__version__, runtime=faces.runtime, models=faces.digests)
-            _say_what_the_odds_are(faces, roster, settings)
+    locked_down = lockdown.is_on(Path(settings.store.path).parent)
+    with open_gate(settings.gate, settings.door, locked_down=locked_down, deadman=deadman) as gate:
+        while not stop.is_set():
             try:
-                _serve_camera(settings, faces, roster, hands, gate, desk, chores, stop, observe)
-            finally:
-                notify.stopping()
-                hands.note("stopped")
-                chores.end(time.monotonic())
+                _serve_armed(settings, gate, stop, observe)
+                return
+            except (ModelError, StoreError) as error:
+                if settings.door.rex_pin is None and settings.door.fire_pin is None:
+                    raise
+                log.error("locked: %s; the ways out work, trying again", error)
+                notify.status(f"locked: {error}")
+                gate.show("fault")
+                stop.wait(LONGEST_WAIT_S)
+
+
+def _serve_armed(
+    settings: config.Settings, gate: Gate, stop: threading.Event, observe: Callable[[Moment, Gate], None]
+) -> None:
+    """Open all that letting people in takes, and do so."""
+    faces = load_faces(Path(settings.models.path), threads=settings.models.threads)
+    warm_up(faces, settings.camera)
+    with (
+        open_store(Path(settings.store.path), key=settings.store.key, create=True) as store,
+        listen(Path(settings.control.socket)) as requests,
+    ):
+        folder = Path(settings.store.path).parent
+        ruling = Ruling(Rulebook(settings.rules, folder), store, trust_clock=settings.rules.clock == "trust")
+        hands = Hands(store, gate, settings.policy, Album(store, settings.store), ruling=ruling, folder=folder)
+        roster = Roster(store, faces, settings)
+        roster.refresh(time.monotonic(), every_s=0)
+        desk = Desk(requests, faces=faces, roster=roster, settings=settings, hands=hands)
+        chores = Chores(store, keep_days=settings.store.keep_days)
+        hands.note("started", version=__version__, runtime=faces.runtime, models=faces.digests)
+        _say_what_the_odds_are(faces, roster, settings)
+        try:
+            _serve_camera(settings, faces, roster, hands, gate, desk, chores, stop, observe)
+        finally:
+            notify.stopping()
+            hands.report()
+            hands.note("stopped")
+            chores.end(time.monotonic())
 
 
 def _serve_camera(
@@ -289,7 +233,7 @@ def _serve_camera(
                     carry_out=hands.carry_out,
                     resting=lambda: desk.enrolling,
                 )
-                for moment in _pinged(moments, camera):
+                for moment in _pinged(moments, gate):
                     if failing:
                         hands.note("camera_back")
                     wait_s, failing = FIRST_WAIT_S, False
@@ -298,6 +242,7 @@ def _serve_camera(
                     elif moment.asks is None:
                         gate.show(sign_of(moment))
                     asked = moment.asks
+                    hands.report()
                     desk.serve(moment)
                     chores.look(time.monotonic())
                     observe(moment, gate)
@@ -313,7 +258,7 @@ def _serve_camera(
                 hands.note("camera_failed", error=str(error))
                 gate.show("fault")
             failing = True
-            _idle(desk, stop, wait_s)
+            _idle(hands, gate, desk, stop, wait_s)
             wait_s = min(wait_s * 2, LONGEST_WAIT_S)
 
 
@@ -326,10 +271,11 @@ def sign_of(moment: Moment) -> Sign:
     return "off" if moment.sighting is None else "look"
 
 
-def _pinged(moments: Iterator[Moment], camera: Camera) -> Iterator[Moment]:
+def _pinged(moments: Iterator[Moment], gate: Gate) -> Iterator[Moment]:
     """Pass moments on; tell the service manager after the first that the gate is armed, then that it is alive.
 
-    The ping comes from here and nowhere else: a loop that hangs, or a camera that stops, is restarted by the watchdog.
+    The ping comes from here and nowhere else: a loop that hangs, a camera that stops, or a relay's thread that gives no
+    sign of life is restarted by the watchdog.
     """
     pinged_s = -np.inf
     for moment in moments:
@@ -338,15 +284,17 @@ def _pinged(moments: Iterator[Moment], camera: Camera) -> Iterator[Moment]:
         if pinged_s < 0:
             notify.ready()
             notify.status("armed")
-        if now_s - pinged_s >= PING_S:
+        if now_s - pinged_s >= PING_S and gate.beats():
             notify.watchdog()
             pinged_s = now_s
 
 
-def _idle(desk: Desk, stop: threading.Event, wait_s: float) -> None:
-    """Wait, answering the administrator meanwhile."""
+def _idle(hands: Hands, gate: Gate, desk: Desk, stop: threading.Event, wait_s: float) -> None:
+    """Wait, answering the administrator and recording what happens at the pins meanwhile."""
     until_s = time.monotonic() + wait_s
     while not stop.is_set() and time.monotonic() < until_s:
+        gate.beats()
+        hands.report()
         desk.serve(None)
         stop.wait(min(0.2, wait_s))
 
@@ -376,8 +324,3 @@ def _stop_on_signals() -> threading.Event:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
     return stop
-
-
-def _short(value: float | None) -> str:
-    """Write a number for the log line."""
-    return "-" if value is None else f"{value:.3f}"

@@ -25,6 +25,11 @@ COMMANDS = {
     "reinstate": ("people", "Undo revoke."),
     "rename": ("people", "Give somebody another name."),
     "erase": ("people", "Remove somebody for ever, and prove it."),
+    "rules": ("ruling", "Say who may come in when, and why not."),
+    "unlock": ("orders", "Let somebody in, once."),
+    "hold-open": ("orders", "Keep the gate open for a time."),
+    "lockdown": ("orders", "Let nobody in until it is released."),
+    "release": ("orders", "End a lockdown, or a gate held open."),
     "log": ("log", "Show decisions and changes; verify that they are as written."),
     "status": ("status", "Show thresholds, gallery, networks and the running daemon."),
     "doctor": ("doctor", "Look the gate over, and say what mends what is wrong."),
@@ -58,7 +63,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"maskgate.admin.{COMMANDS[cmd_name][0]}"), cmd_name)
+        command = getattr(import_module(f"maskgate.admin.{COMMANDS[cmd_name][0]}"), cmd_name.replace("-", "_"))
         assert isinstance(command, click.Command)
         return command
 

@@ -24,7 +24,7 @@ def run(session: Session) -> None:
     )
     from maskgate.run import serve
 
-    serve(settings)
+    serve(settings, deadman=True)
 
 
 @click.command()

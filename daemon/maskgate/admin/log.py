@@ -238,7 +238,9 @@ def csv_teller() -> Callable[[Event], None]:
 
 def text_teller(event: Event) -> None:
     """Print an event for a person: when, what, who, why."""
-    click.echo("  ".join(part for part in (local(event.at) or "", _what(event), _who(event), _why(event)) if part))
+    click.echo(
+        "  ".join(part for part in (local(event.at) or "", _what(event), _who(event), _why(event)) if part).rstrip()
+    )
 
 
 def _what(event: Event) -> str:
@@ -257,10 +259,21 @@ def _life(event: Event) -> str:
     return f"live {cell(event.live)}" + (f" ({cue})" if cue else "")
 
 
+def _given(event: Event) -> str:
+    """Word what an order came with."""
+    for_s, reason = event.detail.get("for_s"), event.detail.get("reason")
+    words = [
+        f"for {for_s:.0f} s" if for_s else "",
+        str(reason or ""),
+        "withheld" if event.detail.get("withheld") else "",
+    ]
+    return ": " + ", ".join(filter(None, words)) if any(words) else ""
+
+
 def _why(event: Event) -> str:
     """Say the reason of a decision with its numbers, or who made a change, or what a fault was."""
     if event.kind != "decision":
-        return f"by {event.actor}" if event.actor else str(event.detail.get("error", ""))
+        return f"by {event.actor}{_given(event)}" if event.actor else str(event.detail.get("error", ""))
     words = [event.reason or ""]
     if event.score is not None:
         words.append(f"score {cell(event.score)} of {cell(event.threshold)}, margin {cell(event.margin)}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from maskgate.admin.session import Session
@@ -35,11 +37,13 @@ def show(session: Session, as_json: bool) -> None:
         return
     import tomli_w
 
-    # TOML has no null: what is not set is said in a comment.
+    # TOML has no null: what is not set is said in a comment, but for rules, which leave most things unsaid.
     unset = [f"{section}.{key}" for section, keys in settings.items() for key, value in keys.items() if value is None]
     for name in unset:
         click.echo(f"# {name} is not set")
-    for keys in settings.values():
-        for key in [key for key, value in keys.items() if value is None]:
-            del keys[key]
-    click.echo(tomli_w.dumps(settings), nl=False)
+    click.echo(tomli_w.dumps(_said(settings)), nl=False)
+
+
+def _said(value: Any) -> Any:
+    """Leave out what is not set."""
+    return {key: _said(v) for key, v in value.items() if v is not None} if isinstance(value, dict) else value

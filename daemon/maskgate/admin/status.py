@@ -125,6 +125,16 @@ def _print_daemon(daemon: dict[str, Any] | None, silence: str | None) -> None:
     last = daemon.get("last_decision")
     said = f"; last decision {last['ago_s']:.0f} s ago: {last['reason']}" if last else ""
     click.echo(f"daemon:   {daemon['state']}, up {daemon['up_s']:.0f} s, {daemon['frames']} frames{said}")
+    click.echo(f"lock:     {_lock(daemon)}")
+
+
+def _lock(daemon: dict[str, Any]) -> str:
+    """Word how lock and door stand."""
+    left = f" for {daemon['lock_left_s']:.0f} s more" if daemon["lock_left_s"] is not None else ""
+    fire = ", FIRE" if daemon["fire"] else ""
+    door = f", door {daemon['door']}" if daemon["door"] is not None else ""
+    lid = ", the case is open" if daemon["tampered"] else ""
+    return f"{daemon['lock']}{left}, relay {daemon['relay']}{fire}{door}{lid}"
 
 
 def _print_gallery(gallery: dict[str, Any] | None, settings: config.Settings) -> None:
