@@ -259,3 +259,17 @@ def test_with_a_clock_that_was_never_set_a_schedule_lets_nobody_in_and_no_schedu
     assert hands.carry_out(granted("Anna"), FRAME).granted
     told = hands_of(store, gate, people={"Cleo": {"schedule": ["daily 00:00-24:00"]}}, when_clock_untrusted="allow")
     assert told.carry_out(granted("Cleo"), FRAME).granted
+
+
+def test_a_contact_that_chatters_fills_no_log(store: Store, gate: Gate) -> None:
+    hands = hands_of(store, gate)
+    pin = gate._pin.factory.pin(16)
+    for _ in range(1500):
+        pin.drive_low()
+        pin.drive_high()
+    gate.lock_down()  # answered after all of that
+    for _ in range(20):
+        hands.report()
+    assert 30 <= len(kinds(store)) <= 32
+    wait_for(lambda: bool(hands.report() or len(kinds(store)) > 32))
+    assert "events_lost" in {happening.kind for happening in gate.happenings()} | set(kinds(store))

@@ -88,9 +88,9 @@ class Gate:
         """Tell whether the relay's thread gave the last sign of life asked for, and ask anew; GateError: it is gone."""
         return self._keeper.beats()
 
-    def happenings(self) -> list[Happening]:
-        """Return what happened at the pins since the last call and is to be recorded, oldest first."""
-        return self._keeper.happenings()
+    def happenings(self, most: int | None = None) -> list[Happening]:
+        """Return what happened at the pins since the last call and is to be recorded, oldest first, at most `most`."""
+        return self._keeper.happenings(most)
 
     @property
     def latch(self) -> Latch:

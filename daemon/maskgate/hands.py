@@ -26,6 +26,8 @@ from maskgate.values import GateError, StoreError, UnknownSubject
 
 log = logging.getLogger("maskgate")
 
+REPORTS, REPORTS_S = 30, 0.5
+"""A contact that chatters fills no log and wears no card: so many of its events at once, then one in so long."""
 CLOCK_S = 1.0
 """How often the wall clock is held against the monotonic one."""
 SHUT = {State.LOCKDOWN: "lockdown", State.FAULT: "gate_fault"}
@@ -96,7 +98,8 @@ class Hands:
         self._event_id: int | None = None
         self._folder = folder or store.path.parent
         self._watch = clock.Watch()
-        self._looked_s = time.monotonic()
+        self._looked_s = self._reported_s = time.monotonic()
+        self._reports = float(REPORTS)
         self._trusted: bool | None = None
 
     # -- decisions ---------------------------------------------------------------------------------------------------
@@ -233,10 +236,13 @@ class Hands:
 
     def report(self) -> None:
         """Record what has happened meanwhile at the pins (exit button, fire, door, tampering) and to the clock."""
-        for happening in self._gate.happenings():
+        now_s = time.monotonic()
+        self._reports = min(REPORTS, self._reports + (now_s - self._reported_s) / REPORTS_S)
+        self._reported_s = now_s
+        for happening in self._gate.happenings(int(self._reports)):
+            self._reports -= 1
             log.info("%s", happening.kind)
             self.note(happening.kind, at=stamp(clock.ago(happening.at_s)))
-        now_s = time.monotonic()
         if now_s - self._looked_s >= CLOCK_S or self._trusted is None:
             self._looked_s = now_s
             self._see_the_clock()

@@ -115,10 +115,10 @@ class Keeper(threading.Thread):
         self._messages.put(None)
         return True
 
-    def happenings(self) -> list[Happening]:
-        """Return what has happened since the last call, oldest first."""
-        found = []
-        while self._happenings:
+    def happenings(self, most: int | None = None) -> list[Happening]:
+        """Return what has happened since the last call, oldest first; with `most` no more, the rest stays."""
+        found: list[Happening] = []
+        while self._happenings and (most is None or len(found) < most):
             found.append(self._happenings.popleft())
         if self._lost and found:
             self._lost = 0
