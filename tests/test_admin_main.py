@@ -100,3 +100,17 @@ def test_output_that_nobody_reads_ends_the_command_quietly(args: tuple[str, ...]
     _, err = process.communicate(timeout=60)
     assert err == b""
     assert process.returncode == 1
+
+
+def test_the_command_that_locks_after_a_crash_loads_neither_numpy_nor_networks(tmp_path: Path) -> None:
+    """It has two seconds on the smallest board, and numpy alone would take one."""
+    house = House(tmp_path)
+    code = (
+        "import sys\n"
+        "from maskgate.admin import cli\n"
+        f"try: cli(['--config', {str(house.path)!r}, 'lock'])\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print(sorted({'numpy', 'PIL', 'sqlite3', 'rich', 'maskgate.run', 'maskgate.faces'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, timeout=60)
+    assert (ran.stdout, ran.stderr) == ("[]\n", "")

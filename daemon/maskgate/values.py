@@ -1,4 +1,4 @@
-"""The words of maskgate as frozen values. Imports numpy alone; reads no clock, file or pin.
+"""The words of maskgate as frozen values. Imports numpy for types alone; reads no clock, file or pin.
 
 Said once, for every module: images are (h, w, 3) uint8 RGB; points are (x, y) in pixels; boxes are left, top, right,
 bottom in pixels; `..._s` is monotonic seconds, `..._at` is wall-clock UTC; an embedding is a float32 unit vector (d,);
@@ -9,18 +9,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    # Not at run time: `maskgate lock`, which drives the relay inactive after a crash, has no time for it.
+    import numpy as np
+    from numpy.typing import NDArray
 
-Image: TypeAlias = NDArray[np.uint8]
+Image: TypeAlias = "NDArray[np.uint8]"
 """(h, w, 3) uint8 RGB, or (h, w) uint8 where the docstring says luma."""
-Points: TypeAlias = NDArray[np.float32]
+Points: TypeAlias = "NDArray[np.float32]"
 """(n, 2) float32, (x, y) in pixels."""
-Embedding: TypeAlias = NDArray[np.float32]
+Embedding: TypeAlias = "NDArray[np.float32]"
 """(d,) float32 of length one."""
-Matrix: TypeAlias = NDArray[np.float64]
+Matrix: TypeAlias = "NDArray[np.float64]"
 """(2, 3) float64 affine map of points, or whatever shape the docstring says."""
 
 
