@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -20,9 +20,12 @@ from maskgate.values import DaemonError
 class Running:
     """A house whose daemon runs, without a camera, as it may."""
 
+    started: ClassVar[list[Running]] = []
+
     def __init__(self, house: House) -> None:
         """Start the daemon."""
         self.house = house
+        self.started.append(self)
         self.process = house.start("run", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.wait(lambda: bool(self.standing()))
 
@@ -65,10 +68,13 @@ def a_house(folder: Path, **rules: object) -> House:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     """Hold a running daemon."""
-    daemon = Running(a_house(tmp_path))
-    yield daemon
-    if daemon.process.poll() is None:
-        daemon.stop(kill=True)
+    try:
+        yield Running(a_house(tmp_path))
+    finally:
+        while Running.started:
+            daemon = Running.started.pop()
+            if daemon.process.poll() is None:
+                daemon.stop(kill=True)
 
 
 def test_the_gate_is_unlocked_and_held_open_by_order_and_all_of_it_is_recorded(running: Running) -> None:
