@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import random
 import shutil
+import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from ledgers import is_found, mutated, mutations, plain_log
+from ledgers import is_found, mutated, mutations, plain_log, tampering, write_log
 from maskgate import ledger, vault
 from maskgate.chain import Head
 from maskgate.events import stamp
-from maskgate.store import Store, open_store
+from maskgate.store import Event, Store, open_store
+from maskgate.values import StoreError
 from worlds import person
 
 MODEL = "a" * 64
@@ -46,6 +49,49 @@ def single_and_paired(length: int, most: int) -> int:
             assert is_found(changed, head), (first, second)
             tried += 1
     return tried
+
+
+def edits_of_a_gallery(events: int, pairs: int) -> int:
+    """Every edit and deletion in what the log of a gallery is made of, and pairs at random; returns how many."""
+    folder = Path(tempfile.mkdtemp(prefix="maskgate-edits-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    path = folder / "gallery.db"
+    try:
+        with open_store(path, create=True) as store:
+            write_log(store, events)
+            store.change_key(actor="pat")
+            store.record(Event("decision", granted=False))
+        whole = path.read_bytes()
+        assert not is_tampered_with(path)
+        every = list(tampering(path))
+        dice = random.Random(events)
+        tried = [(one,) for one in every] + [tuple(dice.sample(every, 2)) for _ in range(pairs)]
+        for edits in tried:
+            tamper(path, *edits)
+            assert is_tampered_with(path), edits
+            path.write_bytes(whole)
+        assert not is_tampered_with(path)
+        return len(tried)
+    finally:
+        shutil.rmtree(folder)
+
+
+def tamper(path: Path, *edits: str) -> None:
+    """Write to the gallery as somebody who has no key, but any tool there is."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("PRAGMA foreign_keys = OFF")
+    for sql in edits:
+        with suppress(sqlite3.IntegrityError):  # an id that the first edit has taken
+            db.execute(sql)
+    db.close()
+
+
+def is_tampered_with(path: Path) -> bool:
+    """Tell whether `log verify` finds anything, a gallery that cannot be read included."""
+    try:
+        with open_store(path, readonly=True) as store:
+            return any(True for _ in store.verify())
+    except StoreError:
+        return True
 
 
 def long_log(path: Path, count: int, people: int = 50) -> None:
@@ -146,6 +192,10 @@ def laws(share: float = 1.0) -> Iterable[tuple[str, Callable[[], int]]]:
     yield (
         "log verify finds every single mutation of a log and every pair of them",
         lambda: single_and_paired(12, 10**9) + single_and_paired(60, max(1000, int(60_000 * share))),
+    )
+    yield (
+        "log verify finds every edit of every row of a real gallery, and pairs of them",
+        lambda: edits_of_a_gallery(20, max(20, int(4000 * share))),
     )
     yield (
         "any question about a log of a million events is answered within 200 ms",

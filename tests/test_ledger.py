@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from laws_ledger import single_and_paired
-from ledgers import is_found, plain_log, tampering, write_log
+from laws_ledger import edits_of_a_gallery, single_and_paired, tamper
+from ledgers import is_found, plain_log, write_log
 from maskgate import chain
 from maskgate.chain import Anchor, Head, anchors_in
 from maskgate.store import Event, Store, open_store
@@ -30,14 +29,6 @@ def found(path: Path, anchors: list[Anchor] | None = None) -> list[str]:
             return [f"{finding.id} {finding.said}" for finding in store.verify(anchors or [])]
     except StoreError as error:
         return [str(error)]
-
-
-def tamper(path: Path, sql: str) -> None:
-    """Write to the gallery as somebody who has no key, but any tool there is."""
-    db = sqlite3.connect(path, isolation_level=None)
-    db.execute("PRAGMA foreign_keys = OFF")
-    db.execute(sql)
-    db.close()
 
 
 def test_every_single_mutation_and_every_pair_of_them_is_found() -> None:
@@ -63,20 +54,8 @@ def test_a_log_cut_off_anywhere_at_its_end_is_found_even_if_the_head_is_made_to_
     assert [finding.said for finding in said] == ["is missing: an anchor holds it, the log does not"]
 
 
-def test_every_edit_of_a_real_gallery_is_found(path: Path) -> None:
-    with open_store(path, create=True) as store:
-        write_log(store, 8)
-    assert found(path) == []
-    whole = path.read_bytes()
-    edits = list(tampering(path))
-    assert len(edits) > 150
-    for sql in edits:
-        tamper(path, sql)
-        assert found(path), sql
-        for file in path.parent.glob("gallery.db-*"):
-            file.unlink()
-        path.write_bytes(whole)
-    assert found(path) == []
+def test_every_edit_of_a_real_gallery_is_found() -> None:
+    assert edits_of_a_gallery(8, 40) > 200
 
 
 def test_a_log_is_as_written_after_everything_that_the_gate_does_to_it(path: Path) -> None:

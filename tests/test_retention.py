@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from house import environment
+from laws_ledger import tamper
 from ledgers import write_log
 from maskgate.events import stamp
 from maskgate.keys import Keys
 from maskgate.store import Event, Store, open_store
 from maskgate.values import StoreError
-from test_ledger import found, tamper
+from test_ledger import found
 from test_store import cut, remains
 from test_store_faults import MODEL, enrol
 
