@@ -214,6 +214,16 @@ def test_a_backup_whose_log_was_tampered_with_is_not_restored_nor_made(site: Sit
     assert sorted(one.name for one in site.file.parent.iterdir()) == ["data", "gate.key"]
 
 
+def test_a_copy_never_overwrites_another(site: Site, tmp_path: Path) -> None:
+    with site.open() as store:
+        store.copy_to(tmp_path / "copy")
+        before = (tmp_path / "copy").read_bytes()
+        store.record(Event("decision"))
+        with pytest.raises(StoreError, match="copy: exists already"):
+            store.copy_to(tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == before
+
+
 def test_nothing_unencrypted_is_written_beside_the_backup(site: Site, tmp_path: Path) -> None:
     stick = tmp_path / "stick"
     stick.mkdir()

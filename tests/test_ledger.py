@@ -139,7 +139,8 @@ def test_anchors_are_read_out_of_any_text() -> None:
 def test_a_gate_whose_head_was_altered_goes_on_recording_and_it_is_found_for_ever(path: Path) -> None:
     with open_store(path, create=True) as store:
         write_log(store, 6)
-        for sql in ("DELETE FROM kept WHERE name = 'head'", "DELETE FROM events WHERE id > 3"):
+        last = "INSERT INTO events (id, at, kind, detail) VALUES (9223372036854775807, '2026', 'decision', '{}')"
+        for sql in ("DELETE FROM kept WHERE name = 'head'", "DELETE FROM events WHERE id > 3", last):
             tamper(path, sql)
         ids = [store.record(Event("decision", granted=False)) for _ in range(3)]
         assert len(set(ids)) == 3

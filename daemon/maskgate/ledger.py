@@ -23,6 +23,8 @@ FIELDS = "at, kind, subject_id, granted, reason, score, margin, threshold, maske
 """The columns of an event that the chain holds, in this order."""
 _BROKEN = b"the head was altered"
 """What follows an altered head follows nothing, so it stays visible for ever; but the gate goes on recording."""
+_NO_ID = 1 << 53
+"""No gate gets there: somebody put such an event in so that no other could follow."""
 _BATCH = 2000
 
 
@@ -56,7 +58,7 @@ def append(db: Database, master: Master, fields: Sequence[Any]) -> int:
         before, next_id = bytes.fromhex(kept["link"]), int(kept["next"])
     except Unsealable:
         before, next_id = _BROKEN, 1
-    newest = db.execute("SELECT max(id) FROM events").fetchone()[0] or 0
+    newest = db.execute("SELECT max(id) FROM events WHERE id < ?", (_NO_ID,)).fetchone()[0] or 0
     event_id = max(next_id, newest + 1)
     salt, link, mac = _links(event_id, fields, before, partial(chain.mac_of, master.subkey("chain")))
     db.execute(

@@ -260,6 +260,8 @@ def _migrate(db: Database, path: Path, founding: Founding) -> None:
 
 def copy_database(db: Database, path: Path, to: Path) -> None:
     """Copy a gallery into one new file without -wal, durably; the copy is of one moment. StoreError when that fails."""
+    if to.exists():
+        raise StoreError(f"{to}: exists already, name a new file")
     try:
         _touch(to)
     except OSError as error:
