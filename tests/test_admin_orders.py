@@ -272,3 +272,21 @@ def test_a_rule_that_cannot_be_is_one_line_and_changes_nothing(
 @pytest.mark.parametrize("words", [("Anna",), ("uses=3",), ("Anna", "colour=red"), ("--everyone", "Anna", "uses=3")])
 def test_a_rule_called_wrongly_is_a_usage_error(tmp_path: Path, words: tuple[str, ...]) -> None:
     assert a_house(tmp_path).run("rules", "set", *words).code == 2
+
+
+def test_who_is_erased_is_taken_out_of_the_rules_under_every_name(tmp_path: Path) -> None:
+    house = a_house(tmp_path)
+    house.enrol("Anna", "Ben")
+    house.run("rules", "set", "Anna", "uses=2")
+    house.run("rules", "deny", "Anna")
+    house.run("rules", "set", "--group", "cleaners", "members=Anna,Ben", "uses=3")
+    house.run("rename", "Anna", "Annika")
+    assert house.run("erase", "Annika", "--yes").err == ""
+    assert "Anna" not in (tmp_path / "rules.toml").read_text()
+    assert house.run("rules", "list").out.splitlines()[1:] == ["group cleaners (Ben): uses 3"]
+
+
+def test_a_settings_file_that_names_who_was_erased_is_warned_of(tmp_path: Path) -> None:
+    house = a_house(tmp_path, **CLEANERS)
+    house.enrol("Cleo")
+    assert "still names them" in house.run("erase", "Cleo", "--yes").err

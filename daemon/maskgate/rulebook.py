@@ -71,6 +71,28 @@ class Rulebook:
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be written ({error.strerror}), use sudo") from error
 
+    def forget(self, names: tuple[str, ...]) -> None:
+        """Take somebody out of what the command has made, under each of their names; nothing changes for a stranger."""
+        made = self.made()
+        groups = {
+            title: msgspec.structs.replace(group, members=_without(group.members, names))
+            for title, group in made.groups.items()
+        }
+        rest = msgspec.structs.replace(
+            made,
+            deny=_without(made.deny, names),
+            groups=groups,
+            people={name: rule for name, rule in made.people.items() if name not in names},
+        )
+        if rest != made:
+            self.replace(rest)
+
+    def names(self, names: tuple[str, ...]) -> bool:
+        """Tell whether the settings file names somebody."""
+        rules = self._settings
+        named = {*rules.deny, *rules.people, *(name for group in rules.groups.values() for name in group.members)}
+        return not named.isdisjoint(names)
+
     def _settle(self, beside: Path) -> None:
         """Give the new file the folder's owner and its place, durably."""
         folder = self.path.parent.stat()
@@ -90,6 +112,10 @@ class Rulebook:
         except OSError as error:
             raise StoreError(f"{self.path}: cannot be read ({error.strerror})") from error
         return state.st_mtime_ns, state.st_ino, state.st_size
+
+
+def _without(names: tuple[str, ...], gone: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if name not in gone)
 
 
 def _merged(settings: config.Rules, made: config.Rules) -> config.Rules:

@@ -107,15 +107,23 @@ def rename(session: Session, old: str, new: str) -> None:
 def erase(session: Session, name: str, yes: bool) -> None:
     """Remove somebody for ever, and prove that no byte of their templates or name is left in the gallery.
 
-    The log keeps what happened under a pseudonym; given that as NAME, the proof is made again.
+    What `maskgate rules` has made for them goes, too. The log keeps what happened under a pseudonym; given that as NAME, the proof is made again.
     """
+    from maskgate.rulebook import Rulebook
     from maskgate.store import PSEUDONYM
 
+    settings = session.settings()
+    book = Rulebook(settings.rules, Path(settings.store.path).parent)
+    names: tuple[str, ...] = ()
     with _store(session) as store:
         # A pseudonym asks for the proof alone: whose it was is gone.
         if not name.startswith(PSEUDONYM):
             subject = store.subject(name)
+            names = (subject.name, *subject.formerly)
             if not yes:
                 click.confirm(f"Erase {subject.name} and {subject.templates} templates for ever?", abort=True, err=True)
         pseudonym = store.erase(name, actor=actor())
+    book.forget(names)
+    if book.names(names):
+        click.echo(f"warning: {session.path} still names them in its rules; take that out by hand", err=True)
     click.echo(f"erased: neither templates nor name are left in the gallery's files; the log says {pseudonym} instead")
