@@ -107,7 +107,8 @@ def rename(session: Session, old: str, new: str) -> None:
 def erase(session: Session, name: str, yes: bool) -> None:
     """Remove somebody for ever, and prove that no byte of their templates or name is left in the gallery.
 
-    What `maskgate rules` has made for them goes, too. The log keeps what happened under a pseudonym; given that as NAME, the proof is made again.
+    What `maskgate rules` has made for them goes, too. The log keeps what happened under a pseudonym; given that as
+    NAME, the proof is made again.
     """
     from maskgate.rulebook import Rulebook
     from maskgate.store import PSEUDONYM
