@@ -132,15 +132,18 @@ ROLES: dict[str, Callable[[House, float], dict[str, Any]]] = {
 def together(seconds: float) -> int:
     """Let all of them work for so long, then hold what each says it did against what is there; returns the events."""
     folder = Path(tempfile.mkdtemp(prefix="maskgate-together-"))
+    running: list[subprocess.Popen[Any]] = []
     try:
         house = House(folder)
         house.enrol()
         follower = house.start("log", "--follow", "--json", "--limit", "0")
+        running.append(follower)
         followed: list[int] = []
         reader = Thread(target=read, args=(follower, followed))
         reader.start()
         until = time.time() + seconds
         workers = {role: started(role, folder, until) for role in ROLES}
+        running += workers.values()
         told: dict[str, Any] = {}
         for role, worker in workers.items():
             out, err = worker.communicate(timeout=seconds + 300)
@@ -162,6 +165,9 @@ def together(seconds: float) -> int:
         )
         return last
     finally:
+        for process in running:
+            process.kill()
+            process.wait()
         shutil.rmtree(folder, ignore_errors=True)
 
 
