@@ -242,7 +242,7 @@ def backups(number: int) -> int:
             out = io.BytesIO()
             stretching, backup._SCRYPT = backup._SCRYPT, {"n": 1 << 14, "r": 8, "p": 1}
             try:
-                backup._write(out, io.BytesIO(data), secrets, SECRET)
+                backup._write(out, io.BytesIO(data), secrets, SECRET, {})
             finally:
                 backup._SCRYPT = stretching
             parse(out.getvalue())

@@ -37,6 +37,8 @@ def write_log(store: Store, count: int) -> None:
                 detail={"frames": number, "next": "Cy" if number % 3 == 0 else "nobody"},
             )
         )
+    store.rename("Ada", "Ada L.", actor="pat")
+    store.rename("Ada L.", "Ada", actor="pat")
     store.erase("Cy", actor="pat")
 
 
@@ -136,7 +138,13 @@ def flipped(value: bytes) -> bytes:
 def tampering(path: Path) -> Iterator[str]:
     """SQL for every single edit of what the log is made of in a real gallery, and every deletion of a row."""
     db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    for table, key in (("events", "id"), ("kept", "name"), ("redactions", "event_id"), ("subjects", "id")):
+    for table, key in (
+        ("events", "id"),
+        ("kept", "name"),
+        ("redactions", "event_id"),
+        ("subjects", "id"),
+        ("former_names", "id"),
+    ):
         columns = [name for _, name, *_ in db.execute(f"PRAGMA table_info({table})")]
         for row in db.execute(f"SELECT * FROM {table}").fetchall():
             at = f"{key} = {literal(row[columns.index(key)])}"

@@ -87,6 +87,18 @@ def test_what_is_restored_on_a_new_card_is_what_was_backed_up_with_its_key(site:
     assert sorted(file.name for file in new.path.parent.iterdir()) == ["gallery.db"]
 
 
+def test_the_rules_that_the_command_made_go_with_it_and_replace_none(site: Site, tmp_path: Path) -> None:
+    rules = site.path.with_name("rules.toml")
+    rules.write_text('deny = ["Ada"]\n')
+    new = Site(tmp_path / "new")
+    file = site.back_up()
+    new.restore(file)
+    assert new.path.with_name("rules.toml").read_text() == rules.read_text()
+    rules.write_text('deny = ["Ada", "Bo"]\n')
+    site.restore(file)
+    assert rules.read_text() == 'deny = ["Ada", "Bo"]\n'
+
+
 def test_restoring_puts_aside_what_was_there_and_loses_none_of_it(site: Site, tmp_path: Path) -> None:
     file = site.back_up()
     with site.open() as store:

@@ -1,11 +1,11 @@
-"""A backup: gallery and key in one encrypted file, made from a running gate, and verified whole before it replaces any.
+"""A backup: gallery, rules and key in one encrypted file, from a running gate, verified whole before it replaces any.
 
     "maskgate backup 1\\n" || header, a line of JSON || chunks
 
 Chunks of 1 MiB are sealed with AES-256-GCM under scrypt(passphrase, salt). A chunk's nonce is its number and whether it
 is the last (the STREAM construction of Hoang, Reyhanitabar, Rogaway and Vizar, 2015), and the header is authenticated
-with each: nothing can be altered, left out, moved or cut off. Inside: a line of JSON with the key, then the SQLite
-file.
+with each: nothing can be altered, left out, moved or cut off. Inside: a line of JSON with
+the key and the rules, then the SQLite file.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from maskgate.store import Store, open_store
 from maskgate.values import StoreError
 
 MAGIC = b"maskgate backup 1\n"
+BESIDE = ("rules.toml",)
+"""Files beside the gallery that a backup keeps: the rules that the command has made."""
 SHORTEST_PASSPHRASE = 10
 """Bytes; scrypt makes each guess cost a third of a second and 32 MiB, not the passphrase a good one."""
 _CHUNK = 1 << 20
@@ -49,6 +51,8 @@ class Backup:
     """Its gallery, decrypted into a file that lives as long as the backup is held open."""
     keys: Keys
     secrets: tuple[bytes, ...]
+    beside: dict[str, str]
+    """Small files that lay beside the gallery, by their names."""
 
 
 def make(store: Store, to: Path, passphrase: bytes) -> int:
@@ -67,7 +71,7 @@ def make(store: Store, to: Path, passphrase: bytes) -> int:
                 os.fdopen(os.open(written, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out,
                 copy.open("rb") as database,
             ):
-                _write(out, database, store.secrets(), passphrase)
+                _write(out, database, store.secrets(), passphrase, _beside(store.path))
                 out.flush()
                 os.fsync(out.fileno())
             size = _sound_size(written, passphrase, store.path, to)
@@ -105,7 +109,9 @@ def opened(file: Path, passphrase: bytes, *, beside: Path) -> Iterator[Backup]:
         secrets = tuple(base64.b64decode(secret) for secret in about["keys"])
         keys = Keys.holding(secrets)
         people, events = _verified(file, database, keys)
-        yield Backup(about["made_at"], people, events, database, keys, secrets)
+        lay = about.get("beside", {})
+        texts = {name: str(lay[name]) for name in BESIDE if name in lay}
+        yield Backup(about["made_at"], people, events, database, keys, secrets, texts)
 
 
 def restore(backup: Backup, path: Path, key: Path, *, actor: str) -> Path | None:
@@ -125,8 +131,35 @@ def restore(backup: Backup, path: Path, key: Path, *, actor: str) -> Path | None
     with open_store(path, key=key, create=True) as store:
         copy = aside if sound else None
         store.replace(backup.database, copy, backup.keys, actor=actor, detail={"made_at": backup.made_at})
+    _put_beside(backup.beside, path)
     keys.put_aside(backup.secrets, key.with_name(f"{key.name}.{stamp}"))
     return aside if was_there else None
+
+
+def _beside(path: Path) -> dict[str, str]:
+    """What belongs to the gallery and lies beside it."""
+    files = (path.with_name(name) for name in BESIDE)
+    return {file.name: file.read_text("utf-8", "surrogateescape") for file in files if file.exists()}
+
+
+def _put_beside(texts: dict[str, str], path: Path) -> None:
+    """Put them beside a gallery that has none: what somebody is refused by now stays as it is."""
+    owner = path.stat()
+    for file, text in ((path.with_name(name), text) for name, text in texts.items()):
+        try:
+            handle = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as out:
+                if os.geteuid() == 0:
+                    os.fchown(handle, owner.st_uid, owner.st_gid)
+                os.fchmod(handle, 0o600 | owner.st_mode & 0o040)
+                out.write(text)
+                out.flush()
+                os.fsync(handle)
+            sync_folder(file)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise _explained(file, error) from error
 
 
 def _verified(file: Path, database: Path, keys: Keys) -> tuple[int, int]:
@@ -188,12 +221,17 @@ def _check_passphrase(passphrase: bytes) -> None:
         raise StoreError(f"the passphrase has {len(passphrase)} bytes, must have at least {SHORTEST_PASSPHRASE}")
 
 
-def _write(out: IO[bytes], database: IO[bytes], secrets: list[bytes], passphrase: bytes) -> None:
+def _write(
+    out: IO[bytes], database: IO[bytes], secrets: list[bytes], passphrase: bytes, beside: dict[str, str]
+) -> None:
     salt = os.urandom(16)
     header = _line({"scrypt": _SCRYPT, "salt": salt.hex()})
     out.write(MAGIC + header)
     cipher = stream_cipher(_stretched(passphrase, salt, **_SCRYPT))
-    about = _line({"made_at": now_at(), "keys": [base64.b64encode(secret).decode() for secret in secrets]})
+    kept = [base64.b64encode(secret).decode() for secret in secrets]
+    about = _line({"made_at": now_at(), "keys": kept, "beside": beside})
+    if len(about) > _CHUNK:
+        raise StoreError(f"{', '.join(beside)}: too long for a backup, at most {_CHUNK:,} bytes are kept")
     part, number = about + database.read(_CHUNK - len(about)), 0
     while True:
         following = database.read(_CHUNK)

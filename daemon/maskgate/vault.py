@@ -18,7 +18,9 @@ from maskgate.seal import OVERHEAD, Master, Unsealable, id_of
 
 TEMPLATE = "id, subject_id, model, created_at, source, detail"
 """The columns that a template is bound to, in this order."""
-_SUBJECT = "id, name, created_at, revoked_at, erased_at"
+_SUBJECT = """id, name, created_at, revoked_at, erased_at, (SELECT json_group_array(json_array(id, name, until_at))
+    FROM (SELECT * FROM former_names AS f WHERE f.subject_id = subjects.id ORDER BY f.id))"""
+"""What a subject is authenticated with; earlier names too, since rules go by them."""
 
 
 def current(db: Database, keys: Keys) -> Master:

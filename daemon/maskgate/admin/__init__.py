@@ -34,7 +34,7 @@ COMMANDS = {
     "status": ("status", "Show thresholds, gallery, networks and the running daemon."),
     "doctor": ("doctor", "Look the gate over, and say what mends what is wrong."),
     "config": ("settings", "Check or show the settings."),
-    "backup": ("copies", "Write gallery and key into one encrypted file."),
+    "backup": ("copies", "Write gallery, rules and key into one encrypted file."),
     "restore": ("copies", "Put a backup in the gallery's place."),
     "key": ("key", "Make or change the key that the gallery is sealed with."),
     "run": ("daemon", "Run the gate; systemd does this."),
