@@ -44,9 +44,9 @@ def test_inspect_tells_all_it_sees_in_the_agreed_words(house: House) -> None:
     assert seen["quality"]["faults"] == []
     assert seen["quality"]["usable"] is True
     assert 0 <= seen["masked"] < 0.5
-    assert seen["live"] is None
+    assert 0 <= seen["live"] <= 1
     assert seen["match"] is None
-    assert {"read", "detect", "refine", "align", "judge", "embed", "match", "total"} == set(seen["ms"])
+    assert {"read", "detect", "refine", "align", "judge", "embed", "liveness", "match", "total"} == set(seen["ms"])
 
 
 def test_the_embedding_is_the_products_own_and_comes_only_on_request(house: House, faces: Faces) -> None:
@@ -298,7 +298,7 @@ def test_bench_tells_what_the_gate_costs_in_the_agreed_words(house: House, faces
     assert told["cpu"]
     assert told["threads"] == 1
     assert told["face"] is told["usable"] is True
-    stages = {"detect", "refine", "align", "judge", "embed", "match", "total"}
+    stages = {"detect", "refine", "align", "judge", "embed", "liveness", "match", "total"}
     assert set(told["stages"]) == stages
     for spread in told["stages"].values():
         assert 0 <= spread["p50"] <= spread["p95"] <= spread["max"]

@@ -230,7 +230,7 @@ def test_a_bare_face_is_told_from_one_with_a_drawn_mask(faces: Faces, path: Path
 
 def test_digests_are_those_of_the_files_that_ran(faces: Faces) -> None:
     files = {hashlib.sha256(path.read_bytes()).hexdigest() for path in MODELS.glob("*.tflite")}
-    assert set(faces.digests) == {"detector", "refiner", "embedder"}
+    assert set(faces.digests) == {"detector", "refiner", "embedder", "liveness"}
     assert set(faces.digests.values()) <= files
     assert faces.embedder == faces.digests["embedder"]
 
@@ -271,7 +271,7 @@ def test_no_models_at_all_are_one_line(tmp_path: Path) -> None:
     assert "models.toml: no such file" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize("role", ["detector", "refiner", "embedder"])
+@pytest.mark.parametrize("role", ["detector", "refiner", "embedder", "liveness"])
 def test_a_missing_network_is_named(copied: Path, role: str, faces: Faces) -> None:
     path = next(p for p in copied.glob("*.tflite") if hashlib.sha256(p.read_bytes()).hexdigest() == faces.digests[role])
     path.unlink()
@@ -310,6 +310,8 @@ def test_a_file_that_is_no_network_is_refused(copied: Path) -> None:
         ("[refiner]", "[second]"),
         ("fmr = [", 'fmr = ["often", '),
         ("pairs =", "pears ="),
+        ("live = ", "alive = "),
+        ("bpcer = ", "refused = "),
     ],
 )
 def test_a_description_that_lacks_something_is_refused(copied: Path, old: str, new: str) -> None:

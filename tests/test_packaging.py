@@ -165,7 +165,11 @@ def pip(*words: str | Path) -> None:
 def test_the_package_holds_every_module_and_every_model(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(ROOT / "daemon")) for path in (ROOT / "daemon").rglob("*.py")}
-    models = {path.name for path in (ROOT / "models").glob("*.tflite")} | {"models.toml", "MODEL_CARD.md"}
+    models = {path.name for path in (ROOT / "models").glob("*.tflite")} | {
+        "models.toml",
+        "MODEL_CARD.md",
+        "LIVENESS.md",
+    }
     assert modules <= inside
     assert {Path(name).name for name in inside if "/share/maskgate/models/" in name} == models
     assert not [name for name in inside if name.startswith(("tests", "models"))]

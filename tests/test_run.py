@@ -28,7 +28,7 @@ from maskgate.faces import Faces
 from maskgate.gate import SIGNS, Gate, open_gate
 from maskgate.run import ASKING, Hands, Moment, Roster, attend, draw_orders, serve
 from maskgate.store import Event, Store, open_store
-from maskgate.values import ModelError, StoreError
+from maskgate.values import StoreError
 from people import Enrolled
 
 
@@ -121,10 +121,12 @@ def test_a_refused_attack_is_recorded_with_what_each_look_and_cue_said(
     assert gate.edges() == []
 
 
-def test_liveness_that_cannot_be_judged_keeps_the_gate_from_starting(faces: Faces, settings: config.Settings) -> None:
-    policy = msgspec.structs.replace(settings.policy, liveness="balanced")
-    with pytest.raises(ModelError, match="no network for liveness"):
-        Roster(None, faces, msgspec.structs.replace(settings, policy=policy))
+def test_a_word_for_liveness_becomes_the_threshold_that_was_measured(faces: Faces) -> None:
+    for word, told in faces.liveness_at.items():
+        rules = look.policy_of(config.Settings(policy=config.Policy(liveness=word)), faces, 1).liveness  # type: ignore[arg-type]
+        assert rules is not None
+        assert rules.threshold == told.live
+    assert look.policy_of(config.Settings(policy=config.Policy(liveness="off")), faces, 1).liveness is None
 
 
 def test_who_does_not_move_as_drawn_is_asked_refused_and_not_let_in(

@@ -20,6 +20,9 @@ TEMPLATE: Points = np.array(
 WEIGHTS: NDArray[np.float64] = np.array([1.0, 1.0, 0.2, 0.1, 0.1])
 """What each landmark counts in the alignment: under a mask nose and mouth are guesses, so the eyes decide."""
 
+SPANS = (1.15, 2.7)
+"""Sides of the squares that liveness is judged from, in longest sides of the face's box."""
+
 
 def similarity(points: Points, template: Points, weights: NDArray[np.float64]) -> Matrix:
     """Return the (2, 3) turn, scale and shift that takes `points` nearest to `template`, least squares by `weights`.
@@ -39,6 +42,16 @@ def similarity(points: Points, template: Points, weights: NDArray[np.float64]) -
 def face_matrix(landmarks: Points) -> Matrix:
     """Return the (2, 3) map from the picture the (5, 2) `landmarks` lie in to an aligned face of SIDE x SIDE."""
     return similarity(landmarks, TEMPLATE, WEIGHTS)
+
+
+def surroundings(box: tuple[float, float, float, float]) -> list[tuple[tuple[float, float], float]]:
+    """Return the middle and side of each square around a face's `box` that liveness is judged from, the near one first.
+
+    The near one shows skin, print and screen; the wide one what the face is part of: a body, a frame, a hand.
+    """
+    left, top, right, bottom = box
+    length = max(right - left, bottom - top)
+    return [(((left + right) / 2, (top + bottom) / 2), length * span) for span in SPANS]
 
 
 @dataclass(frozen=True, slots=True)

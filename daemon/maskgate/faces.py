@@ -1,4 +1,6 @@
-"""Find faces, lay out their landmarks, embed them, tell mask from bare. The only importer of a TFLite runtime.
+"""Find faces, lay out their landmarks, embed them, tell mask from bare and a person from a picture of one.
+
+The only importer of a TFLite runtime.
 
 Networks and what is known about them come from `models/models.toml`; no number about a network stands here but what
 belongs to its way of decoding. Reads the model files once, at `load`; draws nothing and decides nothing.
@@ -118,6 +120,18 @@ def _dequantised(values: NDArray[Any], tensor: dict[str, Any]) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
+class Lively:
+    """One threshold of the liveness network, with its rates on sources that were not trained on."""
+
+    live: float
+    """Least probability of a living face, 0 to 1."""
+    bpcer: float
+    """Share of visits of living people that it refuses, bare and masked alike."""
+    apcer: dict[str, float]
+    """By species of attack: share of its visits that pass for a living person."""
+
+
+@dataclass(frozen=True, slots=True)
 class Faces:
     """The networks of `models.toml`, loaded. Not for use by two threads at once."""
 
@@ -126,6 +140,8 @@ class Faces:
     """The detector once more, for pictures of changing size."""
     refiner: Net
     network: Net
+    person: Net
+    """Tells a living face from a picture of one."""
     min_score: float
     """Detections from here on are faces."""
     doubt: float
@@ -133,8 +149,11 @@ class Faces:
     runtime: str
     """The runtime, its version, and whether XNNPACK took the embedder, e.g. "ai-edge-litert 2.3.0 (XNNPACK)"."""
     digests: dict[str, str]
-    """sha256 by role: detector, refiner, embedder."""
+    """sha256 by role: detector, refiner, embedder, liveness."""
     calibration: Calibration
+    liveness_at: dict[str, Lively]
+    """By the words of policy.liveness: from what probability on a face counts as living, and what that was measured
+    to let through and to refuse."""
 
     @property
     def embedder(self) -> str:
@@ -231,6 +250,17 @@ class Faces:
             embedding = _unit(embedding + _unit(self.network.run(np.ascontiguousarray(crop[:, ::-1]))[0]))
         return embedding, float(masked[0])
 
+    def liveness(self, picture: Picture, face: Face) -> float:
+        """Return the probability, 0 to 1, that `face` of `picture` is a living person's, from one picture alone.
+
+        Judged from the face and from what surrounds it, up to twice its size: give the larger picture of a frame, not a
+        cut-out. Where the picture ends before, its edge is repeated. models/LIVENESS.md has what it was measured to do.
+        """
+        side = self.person.size[0]
+        views = [picture.square(middle, length, side) for middle, length in align.surroundings(face.box)]
+        odds = float(self.person.run(np.concatenate(views))[0][0])
+        return 1 / (1 + float(np.exp(-odds)))
+
 
 def _unit(vector: Floats) -> Embedding:
     """Return the direction of `vector`."""
@@ -248,6 +278,7 @@ def load(models: Path, *, threads: int) -> Faces:
         tables = described["embedder"]["calibration"]
         calibration = Calibration({cover: _curve(tables[cover.value]) for cover in Cover}, _curve(tables["both"]))
         min_score, doubt = (float(described["detector"][name]) for name in ("min_score", "doubt"))
+        liveness_at = {word: _lively(told) for word, told in described["liveness"]["at"].items()}
         digests = {role: str(described[role]["sha256"]) for role in _ROLES}
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
@@ -258,15 +289,25 @@ def load(models: Path, *, threads: int) -> Faces:
         thorough=thorough,
         refiner=nets["refiner"],
         network=nets["embedder"],
+        person=nets["liveness"],
         min_score=min_score,
         doubt=doubt,
         runtime=f"{runtime} ({'XNNPACK' if nets['embedder'].on_xnnpack else 'no XNNPACK'})",
         digests=digests,
         calibration=calibration,
+        liveness_at=liveness_at,
     )
 
 
-_ROLES = ("detector", "refiner", "embedder")
+def another(path: Path, *, like: Net, threads: int) -> Net:
+    """Load a network that is to be measured in the place of `like`; ModelError when it is of another shape."""
+    net = Net(path, _runtime()[0], threads)
+    if net.shapes != like.shapes:
+        raise ModelError(f"{path}: shapes are {net.shapes}, must be {like.shapes}")
+    return net
+
+
+_ROLES = ("detector", "refiner", "embedder", "liveness")
 
 
 @contextmanager
@@ -326,6 +367,12 @@ def _curve(described: dict[str, Any]) -> Curve:
     if not len(fmr) == len(score) == len(fnmr) > 1 or any(a <= b for a, b in pairwise(fmr)):
         raise ValueError("calibration")
     return Curve(fmr, score, fnmr, pairs=int(described["pairs"]), people=int(described["people"]))
+
+
+def _lively(described: dict[str, Any]) -> Lively:
+    """Read one [liveness.at.*] table."""
+    apcer = {str(species): float(rate) for species, rate in described["apcer"].items()}
+    return Lively(float(described["live"]), float(described["bpcer"]), apcer)
 
 
 def _multiple_of_32(side: float) -> int:

@@ -1,4 +1,4 @@
-"""Look at one picture: find the face that counts, align it, judge it, see whether it is masked, embed it, match it.
+"""Look at one picture: find the face that counts, align and judge it, see whether it is masked and lives, match it.
 
 The gate, `inspect`, `enrol` and `evaluate` all look through here, so what is measured is what runs. Opens nothing.
 """
@@ -26,7 +26,6 @@ from maskgate.values import (
     Face,
     Image,
     Match,
-    ModelError,
     Quality,
     Sighting,
     cover_of,
@@ -134,11 +133,13 @@ def sight(
     """Look at a frame: detect in `lores`, recognise in `main` (the same view, larger). None for nobody there."""
     stages = stages or Stages()
     with stages.time("detect"):
-        found = [_scaled(face, lores.size, main.size) for face in faces.find(lores)]
+        found = [scaled(face, lores.size, main.size) for face in faces.find(lores)]
     face = foremost(found, main.size)
     if face is None:
         return None
     seen = view(faces, main, face, bounds, stages)
+    with stages.time("liveness"):
+        live = None if seen.probe is None else faces.liveness(main, face)
     with stages.time("match"):
         match: Match | None = None if seen.probe is None else gallery.search(seen.probe, seen.cover)
     return Sighting(
@@ -146,6 +147,7 @@ def sight(
         face=seen.face,
         quality=seen.quality,
         masked=seen.masked or 0.0,
+        live=live,
         probe=seen.probe,
         match=match,
         others=others_near(found, face),
@@ -162,7 +164,7 @@ def backdrop(lores: Picture, size: tuple[int, int]) -> Backdrop:
     return Backdrop(blocks.mean(axis=(1, 3)).astype(np.uint8), luma.shape[1] / step / size[0])
 
 
-def _scaled(face: Face, lores: tuple[int, int], main: tuple[int, int]) -> Face:
+def scaled(face: Face, lores: tuple[int, int], main: tuple[int, int]) -> Face:
     """Take a face found in a small picture to the large one of the same view."""
     if lores == main:
         return face
@@ -208,13 +210,9 @@ def odds_of(limit: Threshold, settings: config.Policy, templates: int) -> int:
     return odds(limit, templates=templates, looks=settings.looks, agree=settings.agree)
 
 
-def rules_of(settings: config.Policy) -> cues.Rules | None:
-    """Return how sure of life the gate must be, None where it is not asked; ModelError without a network to ask."""
-    if settings.liveness == "off":
-        return None
-    raise ModelError(
-        f'policy.liveness is "{settings.liveness}", but this release has no network for liveness; say "off"'
-    )
+def rules_of(faces: Faces, settings: config.Policy) -> cues.Rules | None:
+    """Return how sure of life the gate must be, None where it is not asked."""
+    return None if settings.liveness == "off" else cues.Rules(faces.liveness_at[settings.liveness].live)
 
 
 def policy_of(settings: config.Settings, faces: Faces, templates: int) -> decide.Policy:
@@ -234,6 +232,6 @@ def policy_of(settings: config.Settings, faces: Faces, templates: int) -> decide
         backoff_s=policy.backoff_s,
         stale_s=settings.camera.stale_s,
         one_face=policy.two_faces == "refuse",
-        liveness=rules_of(policy),
+        liveness=rules_of(faces, policy),
         challenge=policy.challenge,
     )

@@ -77,6 +77,20 @@ class Picture:
         merged = Pillow.merge("YCbCr", [Pillow.fromarray(plane) for plane in (y, u, v)])
         return np.asarray(merged.convert("RGB"))
 
+    def square(self, middle: tuple[float, float], length: float, side: int) -> Image:
+        """Draw the upright square of `length` pixels around `middle` as (side, side, 3) uint8 RGB.
+
+        Sampled as by `sample`, but beyond the edge the edge is repeated: black would be a mark of its own.
+        """
+        scale = side / max(length, 1.0)
+        shift_x, shift_y = ((side - 1) / 2 - at * scale for at in middle)
+        matrix = np.array([[scale, 0, shift_x], [0, scale, shift_y]])
+        spans = [_inside(*part, side) for part in zip(self.size, (scale, scale), (shift_x, shift_y), strict=True)]
+        (left, right), (top, bottom) = spans
+        matrix[:, 2] -= (left, top)
+        drawn = self.sample(matrix, (right - left, bottom - top))
+        return np.pad(drawn, ((top, side - bottom), (left, side - right), (0, 0)), mode="edge")
+
     def fit(self, size: tuple[int, int]) -> tuple[Image, float]:
         """Shrink or enlarge to fit into `size` (w, h), black to the right and below; also return the scale."""
         scale = min(size[0] / self.size[0], size[1] / self.size[1])
@@ -85,6 +99,13 @@ class Picture:
         # The middle of the first pixel moves with the scale, so that edges meet edges.
         shift = (scale - 1) / 2
         return self.sample(np.array([[scale, 0, shift], [0, scale, shift]]), size), scale
+
+
+def _inside(length: int, scale: float, shift: float, side: int) -> tuple[int, int]:
+    """Return the first and one past the last of `side` drawn pixels whose middles lie in the picture; at least one."""
+    first = int(np.clip(np.ceil(shift), 0, side - 1))
+    last = int(np.clip(np.floor((length - 1) * scale + shift), first, side - 1))
+    return first, last + 1
 
 
 def _sample(plane: Plane, matrix: Matrix, size: tuple[int, int], fill: int) -> Plane:

@@ -32,7 +32,7 @@ from maskgate.pixels import Picture
 from maskgate.rulebook import Rulebook
 from maskgate.ruling import Ruling
 from maskgate.store import Store, open_store
-from maskgate.values import CameraError, ModelError, Sighting, StoreError
+from maskgate.values import CameraError, Face, ModelError, Sighting, StoreError
 
 log = logging.getLogger("maskgate")
 
@@ -301,7 +301,9 @@ def _idle(hands: Hands, gate: Gate, desk: Desk, stop: threading.Event, wait_s: f
 
 def warm_up(faces: Faces, camera: config.Camera) -> None:
     """Run every network once on nothing: the first inference is many times slower than the next."""
-    faces.find(Picture.from_rgb(np.zeros((camera.lores[1], camera.lores[0], 3), np.uint8)))
+    nothing = Picture.from_rgb(np.zeros((camera.lores[1], camera.lores[0], 3), np.uint8))
+    faces.find(nothing)
+    faces.liveness(nothing, Face((0, 0, 100, 100), align.TEMPLATE, 1.0))
     faces.recognise(np.zeros((align.SIDE, align.SIDE, 3), np.uint8))
 
 

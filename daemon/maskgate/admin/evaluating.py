@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from maskgate.admin.liveness import liveness
 from maskgate.admin.screen import json_line, progress, table
 from maskgate.admin.session import Session, load_faces
 
@@ -40,6 +41,9 @@ class Evaluate(click.Group):
 @click.group(cls=Evaluate)
 def evaluate() -> None:
     """Measure the gate on your own photos: `maskgate evaluate DIR` is short for `evaluate recognition DIR`."""
+
+
+evaluate.add_command(liveness)
 
 
 @evaluate.command()

@@ -108,20 +108,22 @@ def _inspected(path: str, lens: Lens) -> dict[str, Any]:
     if face is None:
         return {"path": path, "error": f"{path}: no face found"}
     seen = look.view(lens.faces, picture, face, lens.bounds, stages, anyway=True)
+    with stages.time("liveness"):
+        live = lens.faces.liveness(picture, face)
     with stages.time("match"):
         match = _matched(seen, lens)
     stages.ms["total"] = (perf_counter() - start) * 1000
-    return {"path": path} | _described(seen, lens.embedding) | {"match": match, "ms": _rounded(stages.ms)}
+    return {"path": path} | _described(seen, live, lens.embedding) | {"match": match, "ms": _rounded(stages.ms)}
 
 
-def _described(seen: View, embedding: bool) -> dict[str, Any]:
+def _described(seen: View, live: float, embedding: bool) -> dict[str, Any]:
     """Word a view as JSON values."""
     face = {"box": list(seen.face.box), "landmarks": seen.face.landmarks.tolist(), "score": seen.face.score}
     described: dict[str, Any] = {
         "face": face,
         "quality": asdict(seen.quality) | {"usable": seen.quality.usable},
         "masked": seen.masked,
-        "live": None,
+        "live": live,
     }
     if embedding and seen.probe is not None:
         described["embedding"] = seen.probe.tolist()
@@ -146,6 +148,7 @@ def _worded(found: dict[str, Any]) -> str:
     quality, match = found["quality"], found["match"]
     words = [f"{path}: {quality['face_px']:.0f} px", "masked" if found["masked"] >= 0.5 else "bare"]
     words.append(", ".join(quality["faults"]) or "good")
+    words.append(f"live {found['live']:.2f}")
     if match is not None:
         words.append("{subject} {score:.3f} of {threshold:.3f}, margin {margin:.3f}".format(**match))
     words.append(f"{found['ms']['total']:.0f} ms")

@@ -22,11 +22,37 @@ def roc(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     up = _scale(bottom, 1, HEIGHT - BOTTOM, TOP)
     drawn = [_x_axis([(across(n), f"1e{n}" if n else "1") for n in range(lowest, 1)], "false match rate")]
     steps = [bottom + (1 - bottom) * n / 5 for n in range(6)]
-    drawn.append(_y_axis([(up(step), f"{step:.0%}" if bottom < 0.9 else f"{step:.1%}") for step in steps], "true"))
+    drawn.append(
+        _y_axis([(up(step), f"{step:.0%}" if bottom < 0.9 else f"{step:.1%}") for step in steps], "true match rate")
+    )
     for number, curve in enumerate(curves.values()):
         path = " ".join(f"{across(math.log10(far)):.1f},{up(tar):.1f}" for far, tar in curve)
         drawn.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[number % 4]}" stroke-width="2"/>')
     return _page(drawn, list(curves))
+
+
+def trade(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """Draw refused living people (BPCER) over attacks let through (APCER), 0 to 50 %, on square-root axes."""
+    ticks = (0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5)
+    across = _scale(0, math.sqrt(0.5), LEFT, WIDTH - RIGHT)
+    up = _scale(0, math.sqrt(0.5), HEIGHT - BOTTOM, TOP)
+    drawn = [_x_axis([(across(math.sqrt(t)), f"{t:.0%}") for t in ticks], "attacks let through (APCER)")]
+    drawn.append(_y_axis([(up(math.sqrt(t)), f"{t:.0%}") for t in ticks], "people refused (BPCER)"))
+    for number, curve in enumerate(curves.values()):
+        path = " ".join(
+            f"{across(math.sqrt(min(a, 0.5))):.1f},{up(math.sqrt(min(b, 0.5))):.1f}" for a, b in _corners(curve)
+        )
+        drawn.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[number % 4]}" stroke-width="2"/>')
+    return _page(drawn, list(curves), top=True)
+
+
+def _corners(curve: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Drop the points between which nothing bends."""
+    kept = list(curve[:1])
+    for before, point, after in zip(curve, curve[1:], curve[2:], strict=False):
+        if (before[0] == point[0]) != (point[0] == after[0]) or (before[1] == point[1]) != (point[1] == after[1]):
+            kept.append(point)
+    return [*kept, *curve[-1:]]
 
 
 def histograms(scores: Mapping[str, Any], marks: Mapping[str, float], *, bins: int = 60) -> str:
@@ -66,16 +92,16 @@ def _x_axis(ticks: Sequence[tuple[float, str]], name: str) -> str:
 
 
 def _y_axis(ticks: Sequence[tuple[float, str]], name: str) -> str:
-    drawn = [f'<text x="8" y="{TOP - 6}">{escape(name)} match rate</text>']
+    drawn = [f'<text x="8" y="{TOP - 6}">{escape(name)}</text>']
     for y, word in ticks:
         drawn.append(f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" class="grid"/>')
         drawn.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{word}</text>')
     return "".join(drawn)
 
 
-def _page(drawn: Sequence[str], names: Sequence[str]) -> str:
-    """Put a legend beside what was drawn, in both colour schemes."""
-    last = HEIGHT - BOTTOM - 12
+def _page(drawn: Sequence[str], names: Sequence[str], *, top: bool = False) -> str:
+    """Put a legend beside what was drawn, below or at the top, in both colour schemes."""
+    last = TOP + 16 * len(names) if top else HEIGHT - BOTTOM - 12
     legend = "".join(
         f'<text x="{WIDTH - RIGHT - 8}" y="{last - 16 * (len(names) - 1 - n)}" text-anchor="end" '
         f'style="fill:{COLOURS[n % 4]}">{escape(name)}</text>'

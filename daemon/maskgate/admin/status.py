@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,10 @@ def status(session: Session, as_json: bool) -> None:
         "config": str(session.path),
         "stranger_odds": settings.policy.stranger_odds,
         "thresholds": _thresholds(faces, settings, gallery["templates"] if gallery else 0),
+        "liveness": {
+            "policy": settings.policy.liveness,
+            "at": {word: asdict(told) for word, told in faces.liveness_at.items()},
+        },
         "gallery": gallery,
         "runtime": faces.runtime,
         "threads": settings.models.threads,
@@ -116,6 +121,20 @@ def _print(standing: dict[str, Any], settings: config.Settings) -> None:
         if not limit["supported"]:
             behind = f"{limit['pairs']:,} comparisons of {limit['people']:,} people"
             click.echo(f"warning: for {cover} faces, {behind} support no more than 1 in {limit['odds']:,}")
+    _print_liveness(standing["liveness"])
+
+
+def _print_liveness(liveness: dict[str, Any]) -> None:
+    """What each word of policy.liveness was measured to let through and to refuse, per visit."""
+    click.echo(f"\npolicy.liveness = {liveness['policy']}; measured on cameras that were not learnt from, per visit:")
+    species = list(dict.fromkeys(kind for told in liveness["at"].values() for kind in told["apcer"]))
+    table(
+        ("", "lives from", "people refused", *(f"{kind} let through" for kind in species)),
+        [
+            (word, told["live"], f"{told['bpcer']:.1%}", *(f"{told['apcer'][kind]:.1%}" for kind in species))
+            for word, told in liveness["at"].items()
+        ],
+    )
 
 
 def _print_daemon(daemon: dict[str, Any] | None, silence: str | None) -> None:
