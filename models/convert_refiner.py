@@ -1,6 +1,6 @@
-"""Turn the trained refiner into `refiner_int8.tflite`.                                            (env of conversion)
+"""Turn the trained refiner into `refiner_int8.tflite`.                                          (env of conversion)
 
-    python models/convert_refiner.py REFINER.npz EYES [--out FILE]
+    PYTHONPATH=daemon:models python models/convert_refiner.py REFINER.npz EYES [--out FILE]
 
 Takes (1, 96, 96, 3) int8, RGB less 128; gives (1, 10) int8: how far the five landmarks lie off the template's places,
 x and y in turn, in units of train_refiner.UNIT pixels. Ranges are measured on EYES, stage_eyes.py's faces.
@@ -14,9 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
-SIDE, CUT = 96, 16
+from layouts import SIDE, shown
+
+SHOWN = 400
+"""Faces that ranges are measured on."""
 layers = tf.keras.layers
 
 
@@ -42,12 +44,17 @@ def rebuilt(arrays: dict[str, np.ndarray]) -> tf.keras.Model:
     return tf.keras.Model(image, x)
 
 
-def shown(wide: np.ndarray) -> np.ndarray:
-    """(n, 96, 96, 3) float32 of wide crops, laid out rightly, with the range 0 to 255."""
-    inner = wide[:, CUT:-CUT, CUT:-CUT]
-    faces = np.stack([np.asarray(Image.fromarray(face).resize((SIDE, SIDE))) for face in inner]).astype(np.float32)
-    faces[0, 0, :2] = [[0] * 3, [255] * 3]
-    return faces
+def faces(eyes: Path) -> np.ndarray:
+    """(n, 96, 96, 3) float32, laid out as wrongly as in training: what the network says of faces that lie right spans
+    a small range only, and int8 would cut off all that are far off."""
+    wide, points = np.load(eyes / "wide.npy", mmap_mode="r"), np.load(eyes / "points.npy")
+    rng = np.random.default_rng(0)
+    some = [
+        shown(np.asarray(wide[n, n % 3]), points[n], rng)[0] for n in range(0, len(wide), max(len(wide) // SHOWN, 1))
+    ]
+    laid = np.stack(some).astype(np.float32)
+    laid[0, 0, :2] = [[0] * 3, [255] * 3]
+    return laid
 
 
 def main() -> None:
@@ -56,12 +63,11 @@ def main() -> None:
     parser.add_argument("eyes", type=Path)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "refiner_int8.tflite")
     wanted = parser.parse_args()
-    wide = np.load(wanted.eyes / "wide.npy", mmap_mode="r")
-    faces = shown(np.array([wide[n, n % 3] for n in range(0, len(wide), max(len(wide) // 200, 1))]))
+    laid = faces(wanted.eyes)
     model = rebuilt(dict(np.load(wanted.arrays)))
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([face[None]] for face in faces)
+    converter.representative_dataset = lambda: ([face[None]] for face in laid)
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.float32

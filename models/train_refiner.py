@@ -16,20 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image as Pillow
 from torch import Tensor, nn
 from torch.nn import functional
 
 from beside import beside
-from disturb import degraded
+from layouts import RIM, SIDE, UNIT, shown
 from maskgate import align
 
-SIDE = 96
-"""The network sees the template with a rim of RIM template pixels, at this many pixels."""
-RIM = 16.0
-UNIT = 8.0
 BATCH = 64
-WIDE_RIM = 32
 LAYERS = ((24, 2), (40, 2), (40, 1), (80, 2), (80, 1), (112, 2), (112, 2))
 """Width and stride of each convolution."""
 WEIGHTS = torch.tensor([1.0, 1.0, 0.3, 0.3, 0.3])
@@ -43,43 +37,6 @@ def network() -> nn.Sequential:
         layers += [nn.Conv2d(narrow, wide, 3, stride, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU()]
         narrow = wide
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(narrow * 9, 128), nn.ReLU(), nn.Linear(128, 10))
-
-
-def wrong(rng: np.random.Generator) -> np.ndarray:
-    """(2, 3) map from a wide crop to the network's input, wrongly laid out."""
-    hard = rng.random() < 0.25
-    angle = np.radians(rng.normal(0, 9 if hard else 4))
-    scale = np.exp(rng.normal(0, 0.14 if hard else 0.06)) * SIDE / (align.SIDE + 2 * RIM)
-    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    middle = np.array([WIDE_RIM + align.SIDE / 2, WIDE_RIM + align.SIDE / 2 - 4]) + rng.normal(0, 7 if hard else 3, 2)
-    return np.column_stack([turn, np.full(2, SIDE / 2) - turn @ middle])
-
-
-def shown(crop: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(SIDE, SIDE, 3) the network's input, and (5, 2) where the landmarks lie, in UNITs off their places."""
-    matrix = wrong(rng)
-    inverse = np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2]
-    image = Pillow.fromarray(crop).transform(
-        (SIDE, SIDE), Pillow.Transform.AFFINE, _pillow(inverse), Pillow.Resampling.BILINEAR
-    )
-    at = points @ matrix[:, :2].T + matrix[:, 2]
-    if rng.random() < 0.5:
-        image = image.transpose(Pillow.Transpose.FLIP_LEFT_RIGHT)
-        at = np.column_stack([SIDE - 1 - at[:, 0], at[:, 1]])[[1, 0, 2, 4, 3]]
-    return degraded(image, rng), ((at - places()) / UNIT).astype(np.float32)
-
-
-def _pillow(inverse: np.ndarray) -> tuple[float, ...]:
-    """Pillow's coefficients, whose pixels have their middles at halves."""
-    moved = inverse.copy()
-    moved[:, 2] += 0.5 - inverse[:, :2].sum(1) * 0.5
-    return tuple(moved.ravel())
-
-
-def places() -> np.ndarray:
-    """(5, 2) where the template's landmarks lie in the network's input."""
-    scale = SIDE / (align.SIDE + 2 * RIM)
-    return (align.TEMPLATE.astype(np.float64) + RIM) * scale + (scale - 1) / 2
 
 
 def images(crops: np.ndarray) -> Tensor:
