@@ -431,8 +431,11 @@ class Store:
         ]
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        # Not sqlite-utils' own query: its version 4 leaves a transaction open when a damaged gallery fails in it.
         with explained(self.path):
-            return list(self._db.query(sql, values))
+            cursor = self._db.execute(sql, values)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def _find(self, name: str) -> int | None:
         found = self._rows("SELECT id FROM subjects WHERE name = ?", (_folded(name),))
