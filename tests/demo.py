@@ -1,8 +1,9 @@
-"""Show the main job: enrol people from photos, let the shipped visits walk up, print what the gate did.
+"""Show the main job: enrol people from photos, let shipped visits walk up, hold up pictures, print what the gate did.
 
 Everything is the product: `maskgate enrol` fills a fresh gallery, and `run.serve`, the loop of `maskgate run`, plays
-the visits at their own speed. Only the camera source and the pins are configured otherwise. Exits 0 if all went as
-visits.toml expects.
+the visits at their own speed. Only the camera source and the pins are configured otherwise. The attacks are rendered.
+Exits 0 if all went as visits.toml expects and every attack was refused as one; a visit that is made from a still photo
+may be refused for that.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from maskgate import config
-from maskgate.decide import Decision
+from maskgate.decide import ATTACKS, Decision
 from maskgate.gate import Gate
 from maskgate.run import Moment, serve
 from maskgate.store import open_store
@@ -29,6 +30,8 @@ source = "visits"
 [gate]
 pins = "simulated"
 unlock_s = 1.0
+[policy]
+liveness = "balanced"
 [store]
 path = "gallery.db"
 [control]
@@ -46,16 +49,27 @@ class Shown:
     expected: list[dict[str, Any]]
     openings: int
     masked: bool
+    attack_of: str | None = None
+    """Whose picture is held up; None where people walk up."""
+    still: bool = False
+    """Whether it is made from a still photo, which the gate may see for what it is."""
     begin_s: float = float("inf")
     decisions: list[Decision] = field(default_factory=list)
     opened_s: list[float] = field(default_factory=list)
 
     def is_as_expected(self) -> bool:
-        """Tell whether decisions, openings and masks are those that visits.toml names."""
+        """Tell whether all is as visits.toml says: decisions, openings, masks. An attack must be refused as one."""
+        if self.attack_of is not None:
+            refused = all(d.reason in ATTACKS.values() and d.subject in (None, self.attack_of) for d in self.decisions)
+            return bool(self.decisions) and refused and not self.opened_s
+        if any(d.masked is not None and (d.masked >= 0.5) != self.masked for d in self.decisions):
+            return False
         made = [{"subject": d.subject, "granted": d.granted, "reason": d.reason} for d in self.decisions]
         wanted = [{"subject": None, **expected} for expected in self.expected]
-        masks = all(d.masked is None or (d.masked >= 0.5) == self.masked for d in self.decisions)
-        return made == wanted and len(self.opened_s) == self.openings and masks
+        if self.still and any(d.reason in ATTACKS.values() for d in self.decisions):
+            rest = [one for one in made if one["reason"] not in (*ATTACKS.values(), "left")]
+            return all(one in wanted for one in rest) and len(self.opened_s) == sum(d.granted for d in self.decisions)
+        return made == wanted and len(self.opened_s) == self.openings
 
 
 class Play:
@@ -88,7 +102,12 @@ def main() -> int:
     """Run the demo; return the exit code."""
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     described = tomllib.loads((DATA / "visits" / "visits.toml").read_text(encoding="utf-8"))
-    visits = [Shown(v["file"], v["words"], v["expected"], v["openings"], v["masked"]) for v in described["visit"]]
+    visits = [
+        Shown(v["file"], v["words"], v["expected"], v["openings"], v["masked"], still=v["made"] == "still")
+        for v in described["visit"]
+    ]
+    held_up = tomllib.loads((DATA / "attacks" / "attacks.toml").read_text(encoding="utf-8"))["attack"]
+    visits += [Shown(a["file"], a["words"], [], 0, False, attack_of=a["of"]) for a in held_up if a.get("demo")]
     with tempfile.TemporaryDirectory(prefix="maskgate-demo-") as name:
         folder = Path(name)
         settings = prepare(folder, described["enrolled"], visits)
@@ -114,8 +133,9 @@ def prepare(folder: Path, enrolled: dict[str, list[str]], visits: list[Shown]) -
     (folder / "visits").mkdir()
     for number, visit in enumerate(visits):
         # The number keeps the order; the name that the loop reports is what visits.toml calls the clip.
-        visit.file = f"{number}_{visit.file}"
-        (folder / "visits" / visit.file).symlink_to(DATA / "visits" / visit.file.partition("_")[2])
+        clip = DATA / ("attacks" if visit.attack_of else "visits") / visit.file
+        visit.file = f"{number:02}_{visit.file}"
+        (folder / "visits" / visit.file).symlink_to(clip)
     return config.load(path)
 
 
@@ -129,12 +149,14 @@ def report(play: Play, settings: config.Settings) -> None:
     for visit in play.visits:
         print(
             f"-- {visit.file}: {visit.words}"
-            + ("" if visit.is_as_expected() else f"  NOT AS EXPECTED: {visit.expected}")
+            + ("" if visit.is_as_expected() else f"  NOT AS EXPECTED: {visit.expected or 'a refused attack'}")
         )
         for decision in visit.decisions:
             print(LINE.format(**worded(decision, visit)))
         if not visit.decisions:
             print("nobody     nothing")
+        if visit.still and any(decision.reason in ATTACKS.values() for decision in visit.decisions):
+            print("           (made from a still photo, and taken for one)")
     begin_s = play.visits[0].begin_s
     print("relay:", ", ".join(f"{at_s - begin_s:.2f} s {'on' if on else 'off'}" for at_s, on in play.edges))
     with open_store(Path(settings.store.path), readonly=True) as store:

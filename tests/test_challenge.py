@@ -160,7 +160,7 @@ def test_nobody_is_granted_without_the_answer(
 def test_who_does_not_move_is_refused_for_that() -> None:
     decision = visit([], (Order.LEFT, Order.CLOSER))
     assert decision is not None
-    assert (decision.granted, decision.reason) == (False, "challenge_failed")
+    assert (decision.granted, decision.reason, decision.subject) == (False, "challenge_failed", "Anna")
 
 
 def test_without_drawn_orders_nobody_is_granted() -> None:

@@ -66,6 +66,12 @@ def test_no_answer_is_no_grant() -> None:
     assert (decision.granted, decision.reason) == (False, "no_liveness")
 
 
+def test_a_lenient_gate_asks_the_network_and_obeys_only_its_silence() -> None:
+    """As `policy.liveness = "lenient"`: whatever the answer, there must be one."""
+    assert fold(looks(0.01, 0.02, 0.01), policy(liveness=Rules(0.0)))[0].granted
+    assert fold(looks(*[None] * 20), policy(liveness=Rules(0.0)))[0].reason == "no_liveness"
+
+
 def test_an_answer_that_comes_late_still_counts() -> None:
     assert fold(looks(None, None, 0.9, 0.9, 0.9), policy(liveness=BALANCED))[0].granted
 

@@ -127,6 +127,9 @@ def test_a_word_for_liveness_becomes_the_threshold_that_was_measured(faces: Face
         assert rules is not None
         assert rules.threshold == told.live
     assert look.policy_of(config.Settings(policy=config.Policy(liveness="off")), faces, 1).liveness is None
+    lenient = look.policy_of(config.Settings(policy=config.Policy(liveness="lenient")), faces, 1).liveness
+    assert lenient is not None
+    assert (lenient.threshold, lenient.sure) == (0.0, faces.liveness_at["strict"].live)
 
 
 def test_who_does_not_move_as_drawn_is_asked_refused_and_not_let_in(
@@ -194,7 +197,8 @@ def test_a_grant_that_cannot_be_recorded_goes_by_the_policy(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The file turns read-only under the daemon, as a dying SD card does to it."""
-    settings = msgspec.structs.replace(settings, policy=config.Policy(when_log_fails=policy))  # type: ignore[arg-type]
+    changed = msgspec.structs.replace(settings.policy, when_log_fails=policy)
+    settings = msgspec.structs.replace(settings, policy=changed)
     enrolled.store(settings).close()
     with open_store(Path(settings.store.path), readonly=True) as store:
         [decision] = decisions(
@@ -211,7 +215,8 @@ def test_who_is_revoked_while_the_gate_runs_stays_out(
 ) -> None:
     with enrolled.store(settings) as store, open_store(Path(settings.store.path)) as admin:
         film = approach(enrolled.probe, meanwhile=(1.0, lambda: admin.revoke(enrolled.name, actor="root")))
-        settings = msgspec.structs.replace(settings, policy=config.Policy(regrant_s=0, gone_s=0.3))
+        changed = msgspec.structs.replace(settings.policy, regrant_s=0, gone_s=0.3)
+        settings = msgspec.structs.replace(settings, policy=changed)
         first = approach(enrolled.probe, before_s=0.2)
         moments = play(first + film, faces, store, settings, Hands(store, gate, settings.policy))
     assert [d.granted for d in decisions(moments)] == [True, False]

@@ -133,8 +133,8 @@ class Policy(_Section, frozen=True):
     """With two faces in the zone: attend to the larger, or refuse while both are there."""
     when_log_fails: Literal["refuse", "admit"] = "refuse"
     """What happens to a grant that cannot be recorded."""
-    liveness: Literal["strict", "balanced", "off"] = "off"
-    """How sure the gate must be that a person stands there; `off` takes a picture of a resident for the resident."""
+    liveness: Literal["strict", "balanced", "lenient", "off"] = "lenient"
+    """How sure the gate must be that a person stands there; `lenient` lets no more than motion veto, `off` nothing."""
     challenge: Literal["off", "when_unsure", "always"] = "off"
     """Whether a person must also turn the head or step closer as light and buzzer ask."""
 

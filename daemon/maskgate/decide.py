@@ -314,10 +314,10 @@ def _grant(visit: Visit, attention: Attention, now_s: float, policy: Policy) -> 
 
 
 def _refusal(visit: Visit, now_s: float, reason: str, policy: Policy) -> Decision:
-    """Refuse, for `reason`; an attack with the face of a subject is laid to that subject's name."""
+    """Refuse, for `reason`; what was taken for a subject, and not for alive, is recorded under that subject's name."""
     refusal = _outcome(visit, now_s, visit.best, reason, policy)
-    taken_for = next(iter(visit.named)) if reason in ATTACKS.values() and len(visit.named) == 1 else None
-    return replace(refusal, subject=taken_for)
+    lifeless = reason in (*ATTACKS.values(), "challenge_failed", "no_liveness")
+    return replace(refusal, subject=next(iter(visit.named)) if lifeless and len(visit.named) == 1 else None)
 
 
 def _outcome(visit: Visit, now_s: float, shown: Sighting | None, reason: str, policy: Policy) -> Decision:

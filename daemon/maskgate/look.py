@@ -211,8 +211,12 @@ def odds_of(limit: Threshold, settings: config.Policy, templates: int) -> int:
 
 
 def rules_of(faces: Faces, settings: config.Policy) -> cues.Rules | None:
-    """Return how sure of life the gate must be, None where it is not asked."""
-    return None if settings.liveness == "off" else cues.Rules(faces.liveness_at[settings.liveness].live)
+    """Return how sure of life the gate must be, None where it is not asked; unsure is what `strict` would refuse."""
+    if settings.liveness == "off":
+        return None
+    # Lenient: the network must have answered, whatever it said.
+    needed = 0.0 if settings.liveness == "lenient" else faces.liveness_at[settings.liveness].live
+    return cues.Rules(needed, sure=faces.liveness_at["strict"].live)
 
 
 def policy_of(settings: config.Settings, faces: Faces, templates: int) -> decide.Policy:

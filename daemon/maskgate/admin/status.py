@@ -127,6 +127,8 @@ def _print(standing: dict[str, Any], settings: config.Settings) -> None:
 def _print_liveness(liveness: dict[str, Any]) -> None:
     """What each word of policy.liveness was measured to let through and to refuse, per visit."""
     click.echo(f"\npolicy.liveness = {liveness['policy']}; measured on cameras that were not learnt from, per visit:")
+    if liveness["policy"] == "lenient":
+        click.echo("the network vetoes nothing: only a picture that takes its surroundings along is refused")
     species = list(dict.fromkeys(kind for told in liveness["at"].values() for kind in told["apcer"]))
     table(
         ("", "lives from", "people refused", *(f"{kind} let through" for kind in species)),
