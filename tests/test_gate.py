@@ -20,7 +20,7 @@ from maskgate import config
 from maskgate.gate import SIGNS, Beat, Gate, lock_pins, open_gate
 from maskgate.values import GateError
 
-SLACK_S = 0.15
+SLACK_S = 0.35
 """How late a thread may wake on a busy test machine."""
 
 
@@ -48,7 +48,7 @@ def test_one_grant_is_one_pulse_of_unlock_s(active_high: bool) -> None:
     with open_gate(wired(active_high=active_high)) as gate:
         asked_s = time.monotonic()
         gate.unlock()
-        assert time.monotonic() - asked_s < 0.1
+        assert time.monotonic() - asked_s < 0.25
         closed(gate)
         (on_s, on), (off_s, off) = gate.edges()
     assert (on, off) == (True, False)

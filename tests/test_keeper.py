@@ -21,7 +21,7 @@ from maskgate.gate import Gate, lock_pins, open_gate
 from maskgate.latch import Event, State
 from maskgate.values import GateError
 
-SLACK_S = 0.2
+SLACK_S = 0.5
 """How late a thread may wake on a busy test machine."""
 DOOR = config.Door(
     rex_pin=5, fire_pin=6, contact_pin=16, tamper_pin=26, alarm_pin=24, rex_s=0.3, grace_s=0.2, forced_s=0.1
