@@ -17,7 +17,7 @@ from maskgate import __version__
 from maskgate.admin import checks
 from maskgate.admin.checks import Finding, Machine
 from maskgate.admin.screen import json_line
-from maskgate.admin.session import Session, is_absent, load_faces
+from maskgate.admin.session import Session, ask_daemon, is_absent, load_faces
 
 if TYPE_CHECKING:
     from maskgate import config
@@ -84,7 +84,7 @@ def _findings(session: Session, machine: Machine) -> Iterator[Finding]:
     yield verdict
     faces, found = _networks(settings)
     yield from found
-    daemon, silence = _daemon(settings)
+    daemon, silence = ask_daemon(settings)
     yield from _camera(settings, daemon)
     yield from _pins(settings, machine, running=daemon is not None)
     yield from checks.clock(machine)
@@ -115,19 +115,6 @@ def _networks(settings: config.Settings) -> tuple[Faces | None, list[Finding]]:
         mend = "pip install ai-edge-litert: its kernels are several times faster; ./install does it"
         found.append(Finding("runtime", "warn", faces.runtime, mend))
     return faces, found
-
-
-def _daemon(settings: config.Settings) -> tuple[dict[str, Any] | None, str]:
-    """Ask the running daemon how it is; without an answer say why there is none."""
-    from maskgate.control import ask
-    from maskgate.values import DaemonError
-
-    try:
-        return next(iter(ask(Path(settings.control.socket), "status"))), ""
-    except StopIteration:
-        return None, "the daemon said nothing"
-    except DaemonError as error:
-        return None, _line(error)
 
 
 def _camera(settings: config.Settings, daemon: dict[str, Any] | None) -> Iterator[Finding]:
@@ -201,7 +188,7 @@ def _permissions(path: Path, settings: config.Settings) -> Iterator[Finding]:
         yield Finding("permissions", "pass", "settings, key and gallery are their owners' alone")
 
 
-def _service(machine: Machine, daemon: dict[str, Any] | None, silence: str) -> Iterator[Finding]:
+def _service(machine: Machine, daemon: dict[str, Any] | None, silence: str | None) -> Iterator[Finding]:
     """Whether systemd starts the gate at boot, and whether it answers and is of this version."""
     enabled = machine.said("systemctl", "is-enabled", "maskgate")
     if enabled == "enabled":
@@ -210,7 +197,7 @@ def _service(machine: Machine, daemon: dict[str, Any] | None, silence: str) -> I
         yield Finding("service", "warn", "systemd does not start the gate at boot", "sudo systemctl enable maskgate")
     if daemon is None:
         mend = "sudo systemctl start maskgate; journalctl -u maskgate -n 20"
-        yield Finding("daemon", "fail", silence, mend)
+        yield Finding("daemon", "fail", silence or "no answer", mend)
     elif daemon["version"] != __version__:
         said = f"the running gate is {daemon['version']}, this command {__version__}"
         yield Finding("daemon", "fail", said, "sudo systemctl restart maskgate")

@@ -6,7 +6,7 @@ import os
 import pwd
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from maskgate.config import Settings
@@ -81,3 +81,16 @@ def gallery_if_any(settings: Settings, faces: Faces) -> Gallery:
         return Gallery([])
     with open_store(place, key=settings.store.key, readonly=True) as store:
         return Gallery(store.templates(faces.embedder), faces.calibration.surplus)
+
+
+def ask_daemon(settings: Settings) -> tuple[dict[str, Any] | None, str | None]:
+    """Ask the running daemon how it is; without an answer say why there is none."""
+    from maskgate.control import ask
+    from maskgate.values import DaemonError
+
+    try:
+        return next(iter(ask(Path(settings.control.socket), "status"))), None
+    except StopIteration:
+        return None, "the daemon said nothing"
+    except DaemonError as error:
+        return None, str(error)

@@ -10,7 +10,7 @@ import click
 
 from maskgate import __version__
 from maskgate.admin.screen import json_line, table
-from maskgate.admin.session import Session, is_absent, load_faces
+from maskgate.admin.session import Session, ask_daemon, is_absent, load_faces
 
 if TYPE_CHECKING:
     from maskgate import config
@@ -25,7 +25,7 @@ def status(session: Session, as_json: bool) -> None:
     settings = session.settings()
     faces = load_faces(settings)
     gallery = _gallery(settings, faces.embedder)
-    daemon, silence = _daemon(settings)
+    daemon, silence = ask_daemon(settings)
     standing = {
         "version": __version__,
         "config": str(session.path),
@@ -84,19 +84,6 @@ def _gallery(settings: config.Settings, model: str) -> dict[str, Any] | None:
         "templates": templates,
         "unusable": [s.name for s in subjects if s.revoked_at is None and model not in s.models],
     }
-
-
-def _daemon(settings: config.Settings) -> tuple[dict[str, Any] | None, str | None]:
-    """Ask the running daemon how it is; without an answer say why there is none."""
-    from maskgate.control import ask
-    from maskgate.values import DaemonError
-
-    try:
-        return next(iter(ask(Path(settings.control.socket), "status"))), None
-    except StopIteration:
-        return None, "the daemon said nothing"
-    except DaemonError as error:
-        return None, str(error)
 
 
 def _print(standing: dict[str, Any], settings: config.Settings) -> None:
