@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maskgate.decide import Attention, Decision, Policy, step
+from maskgate.decide import Attention, step
 from maskgate.reasons import REASONS
 from maskgate.values import Cover, Match, Sighting
-from worlds import BLURRED, near, person, policy, sighting
+from worlds import BLURRED, fold, near, person, policy, sighting
 
 ANNA = Match("Anna", 0.62, 0.4, "Ben")
 BEN = Match("Ben", 0.60, 0.4, "Anna")
 NOBODY = Match("Anna", 0.21, 0.02, "Ben")
 TWINS = Match("Anna", 0.62, 0.01, "Ben")
-
-
-def fold(seen: Sequence[tuple[float, Sighting | None]], rules: Policy) -> list[Decision]:
-    """Run frames (time, sighting) through `step` and return the decisions."""
-    attention, decisions = Attention(), []
-    for now_s, shown in seen:
-        attention, decision = step(attention, now_s, shown, rules)
-        if decision is not None:
-            decisions.append(decision)
-    return decisions
 
 
 def frames(

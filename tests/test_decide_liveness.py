@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,24 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maskgate.cues import ENOUGH, WATCH_S, Rules, Says
-from maskgate.decide import ATTACKS, SUSPICIOUS, Attention, Decision, Policy, step
+from maskgate.decide import ATTACKS, SUSPICIOUS
 from maskgate.values import Match, Sighting
-from worlds import BLURRED, near, person, policy, sighting
+from worlds import BLURRED, fold, near, person, policy, sighting
 
 ANNA = Match("Anna", 0.62, 0.4, "Ben")
 NOBODY = Match("Anna", 0.21, 0.02, "Ben")
 BALANCED, STRICT = Rules(0.5), Rules(0.8)
 Seen = list[tuple[float, Sighting | None]]
-
-
-def fold(seen: Sequence[tuple[float, Sighting | None]], rules: Policy) -> list[Decision]:
-    """Run frames (time, sighting) through `step` and return the decisions."""
-    attention, decisions = Attention(), []
-    for now_s, shown in seen:
-        attention, decision = step(attention, now_s, shown, rules)
-        if decision is not None:
-            decisions.append(decision)
-    return decisions
 
 
 def looks(

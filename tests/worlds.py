@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from maskgate.decide import Policy
+from maskgate.decide import Attention, Decision, Policy, step
 from maskgate.values import Cover, Embedding, Face, Match, Quality, Sighting
 
 GOOD = Quality(face_px=120, sharpness=0.5, brightness=120, contrast=50, yaw=0, roll=0, eyes=1)
@@ -77,3 +79,13 @@ def policy(**changes: object) -> Policy:
         "one_face": False,
     }
     return Policy(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def fold(seen: Sequence[tuple[float, Sighting | None]], rules: Policy) -> list[Decision]:
+    """Run frames (time, sighting) through `step` and return the decisions."""
+    attention, decisions = Attention(), []
+    for now_s, shown in seen:
+        attention, decision = step(attention, now_s, shown, rules)
+        if decision is not None:
+            decisions.append(decision)
+    return decisions
