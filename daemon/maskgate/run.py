@@ -92,6 +92,11 @@ class Roster:
         self.policy = look.policy_of(self._settings, self._faces, len(self.gallery))
 
 
+def draw_orders() -> tuple[Order, ...]:
+    """Draw the orders of a challenge, no two alike, so that nobody can know them beforehand."""
+    return tuple(secrets.SystemRandom().sample(list(Order), ORDERS))
+
+
 def attend(
     camera: Camera,
     *,
@@ -100,7 +105,7 @@ def attend(
     settings: config.Settings,
     carry_out: Callable[[decide.Decision, Frame], decide.Decision],
     resting: Callable[[], bool] = lambda: False,
-    draw: Callable[[], Sequence[Order]] = lambda: draw_orders(),
+    draw: Callable[[], Sequence[Order]] = draw_orders,
 ) -> Iterator[Moment]:
     """Look at each frame of `camera` and decide; yields after each frame, ends with the source.
 
@@ -128,7 +133,8 @@ def attend(
         if sighting is not None:
             awake_until_s = max(awake_until_s, frame.at_s + settings.camera.awake_s)
         shown = None if resting() else sighting
-        attention, decision = decide.step(attention, camera.clock(), shown, roster.policy, draw())
+        orders = () if roster.policy.challenge == "off" else draw()
+        attention, decision = decide.step(attention, camera.clock(), shown, roster.policy, orders)
         if decision is not None:
             decision, wanted = carry_out(decision, frame), decision
             if wanted.granted and not decision.granted:
@@ -136,11 +142,6 @@ def attend(
         visit = attention.visit
         asks = visit.challenge.order if visit and visit.challenge and not visit.decision else None
         yield Moment(frame, sighting, decision, awake, asks, stages)
-
-
-def draw_orders() -> tuple[Order, ...]:
-    """Draw the orders of a challenge, no two alike, so that nobody can know them beforehand."""
-    return tuple(secrets.SystemRandom().sample(list(Order), ORDERS))
 
 
 def _undone(attention: decide.Attention, decision: decide.Decision) -> decide.Attention:
