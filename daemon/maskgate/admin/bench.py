@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskgate import __version__
+from maskgate.admin.checks import Machine, celsius
 from maskgate.admin.screen import json_line, table
 from maskgate.admin.session import Session, load_faces
 
@@ -101,7 +102,7 @@ def _machine() -> dict[str, Any]:
         "system": _system(),
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "celsius": _celsius(),
+        "celsius": celsius(Machine()),  # a hot board is a slow one
     }
 
 
@@ -113,14 +114,6 @@ def _system() -> str:
         return platform.freedesktop_os_release()["PRETTY_NAME"]
     except (OSError, KeyError):
         return "unknown system"
-
-
-def _celsius() -> float | None:
-    """Return the processor's temperature; None where the kernel does not tell. A hot board is a slow one."""
-    try:
-        return int(Path("/sys/class/thermal/thermal_zone0/temp").read_text()) / 1000
-    except (OSError, ValueError):
-        return None
 
 
 def _cpu() -> str:

@@ -168,14 +168,19 @@ def _wear(machine: Machine) -> Finding:
     return Finding("wear", "pass", "the card does not say how worn it is; the gate writes nothing while nobody comes")
 
 
+def celsius(machine: Machine) -> float | None:
+    """Return the processor's temperature; None where the kernel does not tell."""
+    told = machine.text("sys/class/thermal/thermal_zone0/temp")
+    return int(told) / 1000 if told and told.lstrip("-").isdigit() else None
+
+
 def heat(machine: Machine) -> Iterator[Finding]:
     """Temperature, and what the firmware says of power and throttling."""
-    told = machine.text("sys/class/thermal/thermal_zone0/temp")
-    if told and told.lstrip("-").isdigit():
-        celsius = int(told) / 1000
-        verdict: Verdict = "fail" if celsius >= HOT_C else "warn" if celsius >= WARM_C else "pass"
+    hot = celsius(machine)
+    if hot is not None:
+        verdict: Verdict = "fail" if hot >= HOT_C else "warn" if hot >= WARM_C else "pass"
         mend = None if verdict == "pass" else f"a heat sink, shade or air: the processor slows down from {HOT_C:g} C"
-        yield Finding("heat", verdict, f"{celsius:.1f} C", mend)
+        yield Finding("heat", verdict, f"{hot:.1f} C", mend)
     said = machine.said("vcgencmd", "get_throttled")
     bits = re.fullmatch(r"throttled=0x([0-9a-fA-F]+)", said or "")
     if not bits:
