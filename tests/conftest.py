@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from house import House
 from maskgate import config, look
 from maskgate.faces import Faces, load
 from maskgate.pixels import load_photo
@@ -45,3 +47,11 @@ def enrolled(faces: Faces) -> Enrolled:
         probe=head(DATA / "Obama/blue_room.jpg", photo("Obama/blue_room.jpg").face.box),
         stranger=head(DATA / "Biden/blue_room.jpg", photo("Biden/blue_room.jpg").face.box),
     )
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    """Return a house where nobody is enrolled; a file whose houses are others has its own."""
+    folder = tmp_path / "house"
+    folder.mkdir()
+    return House(folder)

@@ -31,14 +31,6 @@ OBAMA = PEOPLE / "Obama"
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    """Return a house where nobody is enrolled."""
-    folder = tmp_path / "house"
-    folder.mkdir()
-    return House(folder)
-
-
-@pytest.fixture
 def album(tmp_path: Path) -> Path:
     """Return a folder with two people, one of whose photos is none, and things that are no photos."""
     album = tmp_path / "album"

@@ -24,14 +24,6 @@ import masks
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    """Return a house where nobody is enrolled."""
-    folder = tmp_path / "house"
-    folder.mkdir()
-    return House(folder)
-
-
-@pytest.fixture
 def album(tmp_path: Path, faces: Faces) -> Path:
     """Return a folder of two people: a bare photo and three with drawn masks each."""
     album = tmp_path / "album"

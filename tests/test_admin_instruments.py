@@ -21,14 +21,6 @@ from photos import BAD, GOOD, PEOPLE, several_faces, too_small
 VISITS = PEOPLE.parent / "visits"
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> House:
-    """Return a house where nobody is enrolled."""
-    folder = tmp_path / "house"
-    folder.mkdir()
-    return House(folder)
-
-
 # -- inspect -------------------------------------------------------------------------------------------------------
 
 

@@ -127,14 +127,6 @@ def test_a_square_that_misses_the_picture_is_still_one() -> None:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    """A house where nobody is enrolled."""
-    folder = tmp_path / "house"
-    folder.mkdir()
-    return House(folder)
-
-
-@pytest.fixture
 def shown(tmp_path: Path) -> Path:
     """Two species: four images of one, of which two are a visit; a clip of the other. No real attacks are shipped."""
     folder = tmp_path / "shown"
