@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from maskgate.keys import sync_folder
 from maskgate.values import StoreError
 
 NAME = "lockdown"
@@ -26,7 +27,7 @@ def begin(folder: Path) -> None:
     """Make it last, durably; StoreError when it cannot be."""
     try:
         os.close(os.open(folder / NAME, os.O_CREAT | os.O_WRONLY, 0o600))
-        _settle(folder)
+        sync_folder(folder / NAME)
     except OSError as error:
         raise StoreError(f"{folder / NAME}: the lockdown would not outlive a restart ({error.strerror})") from error
 
@@ -35,15 +36,6 @@ def end(folder: Path) -> None:
     """Take it back, durably; StoreError when it cannot be."""
     try:
         (folder / NAME).unlink(missing_ok=True)
-        _settle(folder)
+        sync_folder(folder / NAME)
     except OSError as error:
         raise StoreError(f"{folder / NAME}: cannot be removed ({error.strerror}), the lockdown stays") from error
-
-
-def _settle(folder: Path) -> None:
-    """Have the folder's entries on the disk."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
