@@ -398,3 +398,8 @@ def installed_models() -> Path:
 def defaults() -> Settings:
     """Return the settings of an empty file, paths resolved as if it lay in /etc/maskgate."""
     return parse({}, DEFAULT_PATH)
+
+
+def said(value: Any) -> Any:
+    """Leave out what is not set: TOML has no null."""
+    return {key: said(v) for key, v in value.items() if v is not None} if isinstance(value, dict) else value

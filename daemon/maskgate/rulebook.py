@@ -9,7 +9,7 @@ import os
 import tomllib
 from datetime import date
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -62,7 +62,7 @@ class Rulebook:
         import tomli_w
 
         self.check(made)
-        raw = _said(msgspec.to_builtins(made, builtin_types=(date,)))
+        raw = config.said(msgspec.to_builtins(made, builtin_types=(date,)))
         kept = {key: raw[key] for key in ("deny", "everyone", "groups", "people") if raw.get(key)}
         beside = self.path.with_name(f"{NAME}.next")
         try:
@@ -142,8 +142,3 @@ def _over(under: Said, rule: Said) -> Said:
     """Lay one rule over another: what it does not say stays."""
     said = {key: value for key, value in msgspec.structs.asdict(rule).items() if value is not None}
     return msgspec.structs.replace(under, **said)
-
-
-def _said(value: Any) -> Any:
-    """Leave out what is not said."""
-    return {key: _said(v) for key, v in value.items() if v is not None} if isinstance(value, dict) else value

@@ -44,9 +44,11 @@ def show(session: Session, as_json: bool) -> None:
     """List the rules: for everyone, for groups, for single people; the narrowest that says something counts."""
     import msgspec
 
+    from maskgate.config import said
+
     raw = msgspec.to_builtins(_rulebook(session).all())
     if as_json:
-        json_line(_said(raw))
+        json_line(said(raw))
         return
     for title, rule in (
         ("everyone", raw["everyone"]),
@@ -57,11 +59,6 @@ def show(session: Session, as_json: bool) -> None:
     for title in ("deny", "holidays"):
         if raw[title]:
             click.echo(f"{title}: {', '.join(raw[title])}")
-
-
-def _said(value: Any) -> Any:
-    """Leave out what is not said."""
-    return {key: _said(v) for key, v in value.items() if v is not None} if isinstance(value, dict) else value
 
 
 def _worded(rule: dict[str, Any]) -> str:

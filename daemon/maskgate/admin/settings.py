@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from maskgate.admin.session import Session
@@ -37,13 +35,10 @@ def show(session: Session, as_json: bool) -> None:
         return
     import tomli_w
 
+    from maskgate.config import said
+
     # TOML has no null: what is not set is said in a comment, but for rules, which leave most things unsaid.
     unset = [f"{section}.{key}" for section, keys in settings.items() for key, value in keys.items() if value is None]
     for name in unset:
         click.echo(f"# {name} is not set")
-    click.echo(tomli_w.dumps(_said(settings)), nl=False)
-
-
-def _said(value: Any) -> Any:
-    """Leave out what is not set."""
-    return {key: _said(v) for key, v in value.items() if v is not None} if isinstance(value, dict) else value
+    click.echo(tomli_w.dumps(said(settings)), nl=False)
