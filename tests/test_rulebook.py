@@ -57,6 +57,20 @@ def test_a_running_gate_sees_a_change_at_once(tmp_path: Path) -> None:
         assert gate.book().deny == {"Mallory", *deny}
 
 
+def test_a_change_survives_a_power_cut_once_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is denied must not be let in after one: the file is synced under its old name, the folder under the new."""
+    synced: list[tuple[bool, list[str]]] = []
+    fsync = os.fsync
+
+    def noted(handle: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(handle).st_mode), os.listdir(tmp_path)))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    Rulebook(SETTINGS, tmp_path).replace(Rules(deny=("Ann",)))
+    assert synced == [(False, ["rules.toml.next"]), (True, ["rules.toml"])]
+
+
 def test_rules_that_cannot_be_used_are_not_written(tmp_path: Path) -> None:
     book = Rulebook(SETTINGS, tmp_path)
     book.replace(Rules(deny=("Ann",)))

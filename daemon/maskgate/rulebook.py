@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from maskgate import config, rules
+from maskgate.keys import sync_folder
 from maskgate.values import BadSetting, StoreError
 
 NAME = "rules.toml"
@@ -102,6 +103,7 @@ class Rulebook:
         with beside.open("rb") as written:
             os.fsync(written.fileno())
         beside.replace(self.path)
+        sync_folder(self.path)
 
     def _stamp(self) -> tuple[int, int, int] | None:
         """Tell one state of the file from another."""
