@@ -22,7 +22,7 @@ from maskgate.latch import State
 from maskgate.rules import Verdict
 from maskgate.ruling import Ruling
 from maskgate.store import Event, Store
-from maskgate.values import GateError, StoreError, UnknownSubject
+from maskgate.values import Cover, GateError, StoreError, UnknownSubject, cover_of
 
 log = logging.getLogger("maskgate")
 
@@ -134,7 +134,7 @@ class Hands:
             return replace(decision, granted=False, reason=shut), None
         if self._ruling is None:
             return decision, None
-        masked = None if decision.masked is None else decision.masked >= 0.5
+        masked = None if decision.masked is None else cover_of(decision.masked) is Cover.MASKED
         verdict = self._ruling.of(decision.subject, masked=masked)
         return replace(decision, granted=verdict.granted, reason=verdict.reason), verdict
 
