@@ -18,8 +18,8 @@ from typing import Any, TypeAlias
 
 from maskgate import config, doorway, latch
 from maskgate.latch import Event, Latch, State
-from maskgate.pins import Input, rest, words
-from maskgate.values import GateError
+from maskgate.pins import Input, rest
+from maskgate.values import GateError, one_line
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ class Keeper(threading.Thread):
 
     def _fail(self, error: BaseException) -> None:
         """Say why the thread ends before it was told to."""
-        self.failure = words(error)
+        self.failure = one_line(error)
         log.critical("the relay is released: %s", self.failure)
         self._take(Event.FAULT, 0.0, time.monotonic())
 

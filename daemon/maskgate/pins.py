@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maskgate import config
-from maskgate.values import GateError
+from maskgate.values import GateError, one_line
 
 WATCH_S = 0.01
 """How often the files of simulated inputs are read."""
@@ -187,7 +187,7 @@ def _lgpio() -> Any:
 
 def _why_not(error: Exception) -> str:
     """Explain in one line why a pin cannot be had."""
-    text = words(error)
+    text = one_line(error)
     chips = sorted(glob.glob("/dev/gpiochip*"))
     if isinstance(error, ImportError):
         return f"{text}; install gpiozero and lgpio (apt install python3-lgpio)"
@@ -198,8 +198,3 @@ def _why_not(error: Exception) -> str:
     if not any(os.access(chip, os.R_OK | os.W_OK) for chip in chips):
         return f"{chips[0]} may not be opened; run as root or join the group gpio"
     return text
-
-
-def words(error: BaseException) -> str:
-    """Return what an error says on one line, or at least its name."""
-    return " ".join(str(error).split()) or type(error).__name__

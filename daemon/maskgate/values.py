@@ -30,6 +30,11 @@ class MaskgateError(Exception):
     """Something went wrong that one line explains: the thing, the value, the way out."""
 
 
+def one_line(error: BaseException) -> str:
+    """Return what an error says on one line, or at least its name."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class BadSetting(MaskgateError, ValueError):
     """A setting is missing, misspelt, of the wrong type or out of range."""
 

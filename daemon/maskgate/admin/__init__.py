@@ -77,11 +77,11 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except Exception as error:
             # Imported here: values brings in numpy, which --help does without.
-            from maskgate.values import MaskgateError
+            from maskgate.values import MaskgateError, one_line
 
             if not isinstance(error, MaskgateError) or os.environ.get("DEBUG") == "1":
                 raise
-            raise Failure(" ".join(str(error).split())) from error
+            raise Failure(one_line(error)) from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

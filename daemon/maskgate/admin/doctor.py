@@ -71,7 +71,7 @@ def _print(found: Finding) -> None:
 def _findings(session: Session, machine: Machine) -> Iterator[Finding]:
     """Every check, the outermost first; what cannot be checked because something before it failed is left out."""
     from maskgate import config
-    from maskgate.values import MaskgateError
+    from maskgate.values import MaskgateError, one_line
 
     yield Finding("maskgate", "pass", __version__)
     yield from checks.board(machine)
@@ -80,7 +80,7 @@ def _findings(session: Session, machine: Machine) -> Iterator[Finding]:
         settings, verdict = session.settings(), Finding("settings", "pass", str(session.path))
     except MaskgateError as error:
         mend = f"sudo ./install, which puts one there, or correct it: sudo nano {session.path}"
-        settings, verdict = config.defaults(), Finding("settings", "fail", _line(error), mend)
+        settings, verdict = config.defaults(), Finding("settings", "fail", one_line(error), mend)
     yield verdict
     faces, found = _networks(settings)
     yield from found
@@ -95,18 +95,14 @@ def _findings(session: Session, machine: Machine) -> Iterator[Finding]:
     yield from _gallery(settings, faces)
 
 
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
-
-
 def _networks(settings: config.Settings) -> tuple[Faces | None, list[Finding]]:
     """Load the networks: their digests are checked on the way, and the runtime says what runs them."""
-    from maskgate.values import ModelError
+    from maskgate.values import ModelError, one_line
 
     try:
         faces = load_faces(settings)
     except ModelError as error:
-        return None, [Finding("networks", "fail", _line(error), "run ./install again from a whole checkout")]
+        return None, [Finding("networks", "fail", one_line(error), "run ./install again from a whole checkout")]
     named = ", ".join(f"{role} {digest[:8]}" for role, digest in faces.digests.items())
     found = [Finding("networks", "pass", f"{named}: as models.toml has them")]
     if faces.network.on_xnnpack:
@@ -129,13 +125,13 @@ def _camera(settings: config.Settings, daemon: dict[str, Any] | None) -> Iterato
             yield Finding("camera", "pass", f"{said}, {daemon['frames']:,} frames so far")
         return
     from maskgate.camera import open_camera
-    from maskgate.values import CameraError
+    from maskgate.values import CameraError, one_line
 
     try:
         with open_camera(wanted) as camera:
             frame = next(iter(camera.frames()), None)
     except CameraError as error:
-        yield Finding("camera", "fail", _line(error), "rpicam-hello --list-cameras; set camera.source")
+        yield Finding("camera", "fail", one_line(error), "rpicam-hello --list-cameras; set camera.source")
         return
     if frame is None:
         yield Finding("camera", "fail", f"{wanted.source} has no frame", "set camera.source")
@@ -220,14 +216,14 @@ def _gallery(settings: config.Settings, faces: Faces | None) -> Iterator[Finding
 def _enrolled(place: Path, key: str, faces: Faces | None) -> tuple[int, Finding]:
     """Count the templates that the networks in use can match, and say who has none."""
     from maskgate.store import open_store
-    from maskgate.values import MaskgateError
+    from maskgate.values import MaskgateError, one_line
 
     try:
         with open_store(place, key=key, readonly=True) as store:
             subjects = [subject for subject in store.subjects() if subject.revoked_at is None]
             templates = len(store.templates(faces.embedder)) if faces else 0
     except MaskgateError as error:
-        return 0, Finding("gallery", "fail", _line(error), f"sudo ls -l {place}*; put a backup in its place")
+        return 0, Finding("gallery", "fail", one_line(error), f"sudo ls -l {place}*; put a backup in its place")
     stale = [s.name for s in subjects if faces and faces.embedder not in s.models]
     if not subjects:
         return 0, Finding("gallery", "warn", "nobody is enrolled", "sudo maskgate enrol NAME PHOTO")

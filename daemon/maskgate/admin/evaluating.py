@@ -141,13 +141,13 @@ def _looked_at(paths: Sequence[tuple[Path, str]], faces: Faces, bounds: align.Bo
 def _seen(path: Path, person: str, faces: Faces, bounds: align.Bounds) -> Shown:
     from maskgate import look
     from maskgate.pixels import load_photo
-    from maskgate.values import BadPhoto, Cover
+    from maskgate.values import BadPhoto, Cover, one_line
 
     told = truth(path, person)
     try:
         picture = load_photo(path)
     except BadPhoto as error:
-        return Shown(path, person, told, " ".join(str(error).split()))
+        return Shown(path, person, told, one_line(error))
     face = look.foremost(faces.find(picture, thorough=True), picture.size)
     if face is None:
         return Shown(path, person, told, f"{path}: no face found")

@@ -95,14 +95,14 @@ def _inspected(path: str, lens: Lens) -> dict[str, Any]:
     """Look at one photo as enrolling does, but embed even a poor face."""
     from maskgate import look
     from maskgate.pixels import load_photo
-    from maskgate.values import BadPhoto
+    from maskgate.values import BadPhoto, one_line
 
     stages, start = look.Stages(), perf_counter()
     try:
         with stages.time("read"):
             picture = load_photo(Path(path))
     except BadPhoto as error:
-        return {"path": path, "error": " ".join(str(error).split())}
+        return {"path": path, "error": one_line(error)}
     with stages.time("detect"):
         face = look.foremost(lens.faces.find(picture, thorough=True), picture.size)
     if face is None:

@@ -147,12 +147,12 @@ def _looked_at(
 
 def _image(folder: Path, one: Shown, faces: Faces, settings: config.Settings, usable: bool) -> Iterator[Shown]:
     from maskgate.pixels import load_photo
-    from maskgate.values import BadPhoto
+    from maskgate.values import BadPhoto, one_line
 
     try:
         picture = load_photo(folder / one.path)
     except BadPhoto as error:
-        yield replace(one, error=" ".join(str(error).split()))
+        yield replace(one, error=one_line(error))
         return
     yield _judged(one, picture, picture, faces, settings, usable, thorough=True)
 
@@ -161,7 +161,7 @@ def _clip(folder: Path, one: Shown, faces: Faces, settings: config.Settings, usa
     import msgspec
 
     from maskgate.camera import open_camera
-    from maskgate.values import CameraError
+    from maskgate.values import CameraError, one_line
 
     camera = msgspec.structs.replace(settings.camera, source=str(folder / one.path), paced=False)
     try:
@@ -174,7 +174,7 @@ def _clip(folder: Path, one: Shown, faces: Faces, settings: config.Settings, usa
                     look = replace(one, path=f"{one.path}@{frame.at_s - begin_s:.1f}")
                     yield _judged(look, frame.main, frame.lores, faces, settings, usable, thorough=False)
     except CameraError as error:
-        yield replace(one, error=" ".join(str(error).split()))
+        yield replace(one, error=one_line(error))
 
 
 def _judged(
