@@ -21,6 +21,21 @@ def test_a_lockdown_lasts_from_its_begin_to_its_end(tmp_path: Path) -> None:
         assert not lockdown.is_on(tmp_path)
 
 
+def test_begin_and_end_survive_a_power_cut_once_they_return(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was locked out must not be let in after one: the folder is synced with the file there, and with it gone."""
+    synced: list[tuple[bool, list[str]]] = []
+    fsync = os.fsync
+
+    def noted(handle: int) -> None:
+        synced.append((os.path.samestat(os.fstat(handle), tmp_path.stat()), os.listdir(tmp_path)))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    lockdown.begin(tmp_path)
+    lockdown.end(tmp_path)
+    assert synced == [(True, ["lockdown"]), (True, [])]
+
+
 def test_a_lockdown_that_cannot_be_kept_or_ended_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="would not outlive"):
         lockdown.begin(tmp_path / "none")
