@@ -211,6 +211,13 @@ class Store(_Section, frozen=True):
     """The oldest snapshots give way so that all together take no more, MiB."""
 
 
+class Report(_Section, frozen=True):
+    """What others are told of events, besides the gate's own log."""
+
+    log_names: bool = True
+    """Whether the journal has names; else numbers stand for them."""
+
+
 class Models(_Section, frozen=True):
     """Which networks run, and how."""
 
@@ -236,6 +243,7 @@ class Settings(_Section, frozen=True):
     quality: Quality = Quality()
     rules: Rules = Rules()
     store: Store = Store()
+    report: Report = Report()
     models: Models = Models()
     control: Control = Control()
 

@@ -15,10 +15,11 @@ from typing import Any
 from maskgate import clock, config, decide, lockdown
 from maskgate.camera import Frame
 from maskgate.chores import Album
-from maskgate.events import stamp
+from maskgate.events import now_at, stamp
 from maskgate.gate import Gate
 from maskgate.latch import Event as LatchEvent
 from maskgate.latch import State
+from maskgate.report import Report
 from maskgate.rules import Verdict
 from maskgate.ruling import Ruling
 from maskgate.store import Event, Store
@@ -89,13 +90,15 @@ class Hands:
         *,
         ruling: Ruling | None = None,
         folder: Path | None = None,
+        report: Report | None = None,
     ) -> None:
         """Act on `gate`, write to `store`, let in whom `ruling` lets (None: everybody).
 
-        Pictures of decisions go into the `album`, if there is one; `folder` keeps a lockdown.
+        Pictures of decisions go into the `album`, if there is one; `folder` keeps a lockdown; `report` tells others.
         """
         self._store, self._gate, self._policy, self._album, self._ruling = store, gate, policy, album, ruling
-        self._event_id: int | None = None
+        self._report = report or Report(store, config.Report())
+        self._event: Event | None = None
         self._folder = folder or store.path.parent
         self._watch = clock.Watch()
         self._looked_s = self._reported_s = time.monotonic()
@@ -112,18 +115,13 @@ class Hands:
             self._open(verdict)
         else:
             self._gate.show("refused")
-        if self._album is not None and self._event_id is not None:
-            self._album.keep(self._event_id, frame.main, granted=decision.granted)
+        if self._album is not None and self._event is not None:
+            self._album.keep(self._event.id, frame.main, granted=decision.granted)
+        self._report.tell(self._event or event_of(decision, frame, verdict))
         if decision.suspected:
             self.note("attack_suspected", reason=decision.reason, refused=decide.SUSPICIOUS)
         if self._ruling is not None and decision.subject is not None:
             self._ruling.note(decision.subject, decision.reason)
-        log.info(
-            "decision granted=%s reason=%s subject=%r score=%s threshold=%s margin=%s masked=%s live=%s frames=%d",
-            *(str(decision.granted).lower(), decision.reason, decision.subject, _short(decision.score)),
-            *(_short(decision.threshold), _short(decision.margin), _short(decision.masked), _short(decision.live)),
-            decision.frames,
-        )
         return decision
 
     def _ruled(self, decision: decide.Decision) -> tuple[decide.Decision, Verdict | None]:
@@ -139,9 +137,10 @@ class Hands:
         return replace(decision, granted=verdict.granted, reason=verdict.reason), verdict
 
     def _recorded(self, decision: decide.Decision, frame: Frame, verdict: Verdict | None) -> decide.Decision:
-        self._event_id = None
+        self._event = None
+        event = replace(event_of(decision, frame, verdict), at=now_at())
         try:
-            self._event_id = self._store.record(event_of(decision, frame, verdict))
+            self._event = replace(event, id=self._store.record(event))
         except UnknownSubject:
             # Revoked or erased between the look and the record: whatever the policy, this is nobody any more.
             return self._recorded(replace(decision, granted=False, reason="revoked", subject=None), frame, None)
@@ -150,7 +149,7 @@ class Hands:
             if decision.granted and self._policy.when_log_fails == "refuse":
                 return replace(decision, granted=False, reason="not_recorded")
             if decision.granted:
-                log.critical("admitting %r UNRECORDED: policy.when_log_fails is 'admit'", decision.subject)
+                log.critical("admitting somebody UNRECORDED: policy.when_log_fails is 'admit'")
         return decision
 
     def _open(self, verdict: Verdict | None) -> None:
@@ -169,7 +168,6 @@ class Hands:
         """Record an administrator's order and carry it out; return why not, None when it was."""
         given = {"for_s": for_s, "reason": reason}
         event = Event(order, actor=actor, detail={key: value for key, value in given.items() if value is not None})
-        log.info("%s by %s", order, actor)
         try:
             if order == "lockdown":
                 return self._lock_down(event)
@@ -241,7 +239,6 @@ class Hands:
         self._reported_s = now_s
         for happening in self._gate.happenings(int(self._reports)):
             self._reports -= 1
-            log.info("%s", happening.kind)
             self.note(happening.kind, at=stamp(clock.ago(happening.at_s)))
         if now_s - self._looked_s >= CLOCK_S or self._trusted is None:
             self._looked_s = now_s
@@ -258,14 +255,10 @@ class Hands:
         self._trusted = trusted
 
     def _record(self, event: Event) -> bool:
+        event = replace(event, at=event.at or now_at())
         try:
-            self._store.record(event)
+            event = replace(event, id=self._store.record(event))
         except StoreError as error:
             log.error("event %s could not be recorded: %s", event.kind, error)
-            return False
-        return True
-
-
-def _short(value: float | None) -> str:
-    """Write a number for the log line."""
-    return "-" if value is None else f"{value:.3f}"
+        self._report.tell(event)
+        return event.id > 0

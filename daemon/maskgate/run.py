@@ -29,6 +29,7 @@ from maskgate.gate import Gate, Sign, open_gate
 from maskgate.hands import Hands
 from maskgate.match import Gallery
 from maskgate.pixels import Picture
+from maskgate.report import Report
 from maskgate.rulebook import Rulebook
 from maskgate.ruling import Ruling
 from maskgate.store import Store, open_store
@@ -193,7 +194,9 @@ def _serve_armed(
     ):
         folder = Path(settings.store.path).parent
         ruling = Ruling(Rulebook(settings.rules, folder), store, trust_clock=settings.rules.clock == "trust")
-        hands = Hands(store, gate, settings.policy, Album(store, settings.store), ruling=ruling, folder=folder)
+        report = Report(store, settings.report)
+        album = Album(store, settings.store)
+        hands = Hands(store, gate, settings.policy, album, ruling=ruling, folder=folder, report=report)
         roster = Roster(store, faces, settings)
         roster.refresh(time.monotonic(), every_s=0)
         desk = Desk(requests, faces=faces, roster=roster, settings=settings, hands=hands)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 
 import click
 
@@ -13,15 +12,14 @@ from maskgate.admin.session import Session
 @click.command()
 @click.pass_obj
 def run(session: Session) -> None:
-    """Run the gate until it is told to stop; systemd does this. Logs to stderr."""
+    """Run the gate until it is told to stop; systemd does this. Logs to the journal, or to stderr."""
     import logging
 
+    from maskgate import journal
+
     settings = session.settings()
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if os.environ.get("DEBUG") == "1" else logging.INFO,
-        format="%(levelname)s %(message)s",
-    )
+    level = logging.DEBUG if os.environ.get("DEBUG") == "1" else logging.INFO
+    logging.basicConfig(level=level, handlers=[journal.handler()])
     from maskgate.run import serve
 
     serve(settings, deadman=True)
