@@ -12,6 +12,7 @@ import pytest
 from house import House
 from maskgate.admin import checks
 from maskgate.admin.checks import Finding, Machine
+from maskgate.hooks import listen
 
 PHOTOS = Path(__file__).parent / "data" / "people"
 
@@ -43,6 +44,17 @@ def one(findings: Iterable[Finding], check: str) -> Finding:
 def said(house: House, *args: str) -> dict[str, dict[str, Any]]:
     """What doctor finds, by check."""
     return {found["check"]: found for found in house.run("doctor", "--json", *args).objects}
+
+
+def test_hooks_that_are_wanted_are_checked_and_others_are_not_mentioned(tmp_path: Path) -> None:
+    assert "hooks" not in said(House(tmp_path))
+    house = House(tmp_path, report={"hooks": "hooks", "hooks_socket": "events"})
+    assert said(house)["hooks"]["verdict"] == "fail"
+    (tmp_path / "hooks").mkdir(mode=0o755)
+    (tmp_path / "hooks" / "bell").touch(mode=0o755)
+    assert "nobody listens" in said(house)["hooks"]["said"]
+    with listen(tmp_path / "events"):
+        assert said(house)["hooks"]["said"] == "1 are run for each event: bell"
 
 
 # -- the machine ---------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ import pwd
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -126,12 +125,12 @@ def test_who_reads_warnings_alone_sees_attacks_and_faults_and_no_ordinary_day() 
     assert levels["unknown"] == levels["outside_schedule"] == NOTICE
     assert level_of(Event("forced_open")) == level_of(Event("tamper")) == logging.WARNING
     assert level_of(Event("lockdown", actor="olga")) == NOTICE
-    assert not (BROKEN & ALARMING or BROKEN & EVERYDAY or ALARMING & EVERYDAY)
+    assert not (BROKEN & ALARMING)
+    assert not (BROKEN & EVERYDAY)
+    assert not (ALARMING & EVERYDAY)
 
 
-@pytest.mark.parametrize(
-    ("level", "priority"), [(10, "7"), (20, "6"), (NOTICE, "5"), (30, "4"), (40, "3"), (50, "2")]
-)
+@pytest.mark.parametrize(("level", "priority"), [(10, "7"), (20, "6"), (NOTICE, "5"), (30, "4"), (40, "3"), (50, "2")])
 def test_each_level_has_syslogs_priority(
     level: int, priority: str, log: logging.Logger, journald: socket.socket
 ) -> None:
@@ -155,10 +154,9 @@ def test_a_traceback_is_one_line_of_the_journal(log: logging.Logger, journald: s
 def test_a_journal_that_does_not_read_holds_nobody_up_and_what_was_lost_is_told(
     log: logging.Logger, journald: socket.socket, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    began_s = time.monotonic()
-    for _ in range(3000):
+    # It returns at all; a blocking socket would wait for ever.
+    for _ in range(1000):
         log.info("said")
-    assert time.monotonic() - began_s < 5
     taken = 0
     journald.setblocking(False)
     try:
@@ -167,7 +165,7 @@ def test_a_journal_that_does_not_read_holds_nobody_up_and_what_was_lost_is_told(
     except BlockingIOError:
         pass
     log.info("again")
-    assert read(journald.recv(10_000))["MESSAGE"] == f"again ({3000 - taken} lines before this one are lost)"
+    assert read(journald.recv(10_000))["MESSAGE"] == f"again ({1000 - taken} lines before this one are lost)"
     log.info("well")
     assert read(journald.recv(10_000))["MESSAGE"] == "well"
     assert capfd.readouterr().err == ""

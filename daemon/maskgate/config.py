@@ -215,7 +215,13 @@ class Report(_Section, frozen=True):
     """What others are told of events, besides the gate's own log."""
 
     log_names: bool = True
-    """Whether the journal has names; else numbers stand for them."""
+    """Whether the journal and hooks are told names; else numbers stand for them."""
+    hooks: str = ""
+    """A folder whose executables are run for each event, relative to the config file; empty for none."""
+    hook_s: Annotated[float, Meta(ge=0.1, le=300)] = 10.0
+    """A hook that takes longer for an event is killed."""
+    hooks_socket: Annotated[str, Meta(min_length=1, max_length=100)] = "/run/maskgate-hooks.sock"
+    """Where the daemon sends events for hooks, as in maskgate-hooks.socket; relative to the config file."""
 
 
 class Models(_Section, frozen=True):
@@ -384,12 +390,17 @@ def _absolute(settings: Settings, base: Path) -> Settings:
     gate = settings.gate
     if gate.pins_folder:
         gate = msgspec.structs.replace(gate, pins_folder=str(base / gate.pins_folder))
+    report = settings.report
+    report = msgspec.structs.replace(
+        report, hooks=str(base / report.hooks) if report.hooks else "", hooks_socket=str(base / report.hooks_socket)
+    )
     models = msgspec.structs.replace(models, path=str(base / models.path if models.path else installed_models()))
     return msgspec.structs.replace(
         settings,
         camera=camera,
         gate=gate,
         models=models,
+        report=report,
         store=msgspec.structs.replace(
             settings.store, path=str(base / settings.store.path), key=str(base / settings.store.key)
         ),

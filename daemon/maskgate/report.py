@@ -1,15 +1,19 @@
-"""Tell others what the daemon recorded: a line in the journal, its fields to search by. Decides and records nothing."""
+"""Tell others what the daemon recorded: the journal, with fields, and hooks. Decides and records nothing."""
 
 from __future__ import annotations
 
 import logging
 import pwd
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 from maskgate import config
 from maskgate.decide import ATTACKS
+from maskgate.events import now_at
 from maskgate.journal import NOTICE
+from maskgate.outlet import Outlet
 from maskgate.store import Event, Store
 from maskgate.values import StoreError, UnknownSubject
 
@@ -21,7 +25,9 @@ ALARMING = frozenset(
     {"attack_suspected", "forced_open", "held_open", "tamper", "fire", "clock_untrusted", "challenge_failed"}
 ) | frozenset(ATTACKS.values())
 """Kinds and reasons that somebody should look at: warnings."""
-EVERYDAY = frozenset({"granted", "started", "stopped", "camera_back", "door_opened", "door_closed", "rex", "tamper_over"})
+EVERYDAY = frozenset(
+    {"granted", "started", "stopped", "camera_back", "door_opened", "door_closed", "rex", "tamper_over"}
+)
 """Kinds and reasons of an ordinary day; whatever is in none of these lists is a notice."""
 FIELDS = ("score", "threshold", "margin", "masked", "live")
 
@@ -32,11 +38,14 @@ class Report:
     def __init__(self, store: Store, settings: config.Report) -> None:
         """Tell of events in `store` as the settings want it."""
         self._store, self._settings = store, settings
+        self._outlet = Outlet(Path(settings.hooks_socket)) if settings.hooks else None
 
     def tell(self, event: Event) -> None:
-        """Say an event as a log line; its id is 0 when it could not be recorded."""
+        """Say an event as a log line, and send it to the hooks; its id is 0 when it could not be recorded."""
         event = event if self._settings.log_names else self._nameless(event)
         log.log(level_of(event), "%s", line_of(event), extra={"fields": fields_of(event)})
+        if self._outlet is not None:
+            self._outlet.send(json_of(event))
 
     def _nameless(self, event: Event) -> Event:
         """Put numbers for names: the subject's in the gallery, the administrator's in the system."""
@@ -50,6 +59,11 @@ class Report:
             with suppress(KeyError):
                 actor = str(pwd.getpwnam(actor).pw_uid)
         return replace(event, subject=subject, actor=actor)
+
+
+def json_of(event: Event) -> dict[str, Any]:
+    """Return an event as `maskgate log --json` has it."""
+    return asdict(event) | {"at": event.at or now_at()}
 
 
 def level_of(event: Event) -> int:

@@ -71,6 +71,10 @@ class DaemonError(MaskgateError, ConnectionError):
     """The running daemon cannot be reached, or refused what it was asked."""
 
 
+class HookError(MaskgateError, OSError):
+    """The owner's hooks cannot be run, or the events for them cannot be sent."""
+
+
 class Cover(Enum):
     """What covers the face: decides which calibration, so which threshold, a score is held against."""
 

@@ -37,6 +37,7 @@ COMMANDS = {
     "backup": ("copies", "Write gallery, rules and key into one encrypted file."),
     "restore": ("copies", "Put a backup in the gallery's place."),
     "key": ("key", "Make or change the key that the gallery is sealed with."),
+    "hooks": ("hooking", "Run programs of your own for each event."),
     "run": ("daemon", "Run the gate; systemd does this."),
     "lock": ("daemon", "Drive the relay inactive."),
     "inspect": ("instruments", "Say what the gate makes of photos."),

@@ -92,6 +92,7 @@ def _findings(session: Session, machine: Machine) -> Iterator[Finding]:
     yield from checks.heat(machine)
     yield from _permissions(session.path, settings)
     yield from _service(machine, daemon, silence)
+    yield from _hooks(settings.report)
     yield from _gallery(settings, faces)
 
 
@@ -199,6 +200,26 @@ def _service(machine: Machine, daemon: dict[str, Any] | None, silence: str | Non
         yield Finding("daemon", "fail", said, "sudo systemctl restart maskgate")
     else:
         yield Finding("daemon", "pass", f"{daemon['state']}, up {daemon['up_s']:.0f} s")
+
+
+def _hooks(report: config.Report) -> Iterator[Finding]:
+    """Whether the owner's programs can be run and are reached; nothing where none are wanted."""
+    if not report.hooks:
+        return
+    from maskgate.hooks import executables
+    from maskgate.values import HookError, one_line
+
+    try:
+        ready, refused = executables(Path(report.hooks))
+    except HookError as error:
+        yield Finding("hooks", "fail", one_line(error), f"sudo install -d -m 755 {report.hooks}")
+        return
+    yield from (Finding("hooks", "warn", f"not run: {line}", "maskgate hooks list") for line in refused)
+    if not Path(report.hooks_socket).is_socket():
+        mend = "sudo systemctl enable --now maskgate-hooks.socket"
+        yield Finding("hooks", "fail", f"{report.hooks_socket}: nobody listens, so no event arrives", mend)
+    else:
+        yield Finding("hooks", "pass", f"{len(ready)} are run for each event: {', '.join(hook.name for hook in ready)}")
 
 
 def _gallery(settings: config.Settings, faces: Faces | None) -> Iterator[Finding]:
