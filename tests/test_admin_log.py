@@ -83,6 +83,12 @@ def days(house: House, *args: str) -> list[int]:
         (("--denied", "--limit", "1"), [7]),
         (("--reason", "granted", "--limit", "2"), [4, 5]),
         (("--limit", "0"), [1, 2, 3, 4, 5, 6, 7]),
+        (("--masked",), [1, 2, 3, 4, 5, 6, 7]),
+        (("--between", "11:00-12:00"), []),
+        (("--between", "12:00-12:01"), [1, 2, 3, 4, 5, 6, 7]),
+        (("--between", "22:00-06:00"), []),
+        (("--between", "22:00-12:01", "--denied"), [6, 7]),
+        (("--between", "12:00-24:00", "--masked", "--person", "Ada", "--since", "2026-01-05"), [5]),
     ],
 )
 def test_a_question_is_answered_with_its_events_newest_last(
@@ -126,8 +132,8 @@ def test_any_name_survives_every_form(house: House, name: str) -> None:
 
 def test_a_person_reads_when_who_and_why(house: House) -> None:
     first, *_, last = house.run("log", "--since", "2026-01-05", "--until", "2026-01-07").out.splitlines()
-    assert first == "2026-01-05 12:00:00  GRANTED     Ada  granted, score 0.500 of 0.400, margin 0.200, masked"
-    assert last.startswith("2026-01-07 12:00:00  refused     stranger  poor_picture")
+    assert first == "    6  2026-01-05 12:00:00  GRANTED   Ada             0.500 of 0.400, masked, margin 0.200"
+    assert last.startswith("    8  2026-01-07 12:00:00  refused   stranger        poor_picture, 0.500 of 0.400")
 
 
 def test_a_person_reads_how_live_a_face_looked_and_which_cue_refused_it(house: House) -> None:
@@ -135,7 +141,7 @@ def test_a_person_reads_how_live_a_face_looked_and_which_cue_refused_it(house: H
     with house.store() as store:
         store.record(replace(refused, live=0.0412, detail={"live": [0.04, 0.03, 0.05], "cue": "passive"}))
     told = house.run("log", "--reason", "not_live")
-    assert told.out.rstrip().endswith("Ada  not_live, score 0.500 of 0.400, margin 0.200, masked, live 0.041 (passive)")
+    assert told.out.rstrip().endswith("not_live, 0.500 of 0.400, masked, margin 0.200, live 0.041 (passive)")
     assert house.run("log", "--json", "--reason", "not_live").objects[0]["detail"]["live"] == [0.04, 0.03, 0.05]
 
 

@@ -47,7 +47,7 @@ def test_a_fast_machine_still_watches_for_half_a_second() -> None:
 def test_a_picture_of_a_resident_is_refused_in_that_name() -> None:
     [decision] = fold(looks(0.1, 0.2, 0.1, 0.9), policy(liveness=BALANCED))
     assert (decision.granted, decision.reason, decision.subject) == (False, "not_live", "Anna")
-    assert decision.lives == (0.1, 0.2, 0.1)
+    assert [look.live for look in decision.seen] == [0.1, 0.2, 0.1]
 
 
 def test_no_answer_is_no_grant() -> None:
@@ -153,8 +153,8 @@ def test_a_grant_rests_on_sightings_that_are_live_and_on_no_veto(seen: Seen) -> 
         assert decision.verdict.attack is None
         assert decision.first_usable_s is not None
         assert decision.at_s - decision.first_usable_s >= WATCH_S
-        answered = [live for live in decision.lives[-rules.in_a_row :] if live is not None]
-        assert len([live for live in decision.lives if live is not None]) >= ENOUGH
+        answered = [look.live for look in decision.seen[-rules.in_a_row :] if look.live is not None]
+        assert len([look.live for look in decision.seen if look.live is not None]) >= ENOUGH
         assert any(live >= BALANCED.threshold for live in answered)
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from maskgate import challenge
@@ -68,6 +68,19 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """What is told of one usable sighting once its pictures are gone."""
+
+    at_s: float
+    score: float | None
+    """None when nobody is enrolled."""
+    margin: float | None
+    masked: float
+    live: float | None
+    ms: Mapping[str, float] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The outcome of one visit."""
 
@@ -86,8 +99,10 @@ class Decision:
     masked: float | None = None
     live: float | None = None
     """Median over the looks, as judged; None when it was not."""
-    lives: tuple[float | None, ...] = ()
-    """Of each usable sighting in turn."""
+    seen: tuple[Look, ...] = ()
+    """Each usable sighting in turn."""
+    policy: Policy | None = field(default=None, compare=False)
+    """What was in force."""
     verdict: Verdict = UNJUDGED
     """What the cues said; empty when liveness was not judged."""
     asked: tuple[Order, ...] = ()
@@ -333,7 +348,8 @@ def _outcome(visit: Visit, now_s: float, shown: Sighting | None, reason: str, po
         threshold=policy.thresholds[shown.cover] if shown else None,
         masked=shown.masked if shown else None,
         live=verdict.live,
-        lives=tuple(sighting.live for sighting in visit.seen),
+        seen=tuple(map(_told, visit.seen)),
+        policy=policy,
         verdict=verdict,
         asked=visit.challenge.given if visit.challenge else (),
         frames=visit.looks,
@@ -341,6 +357,13 @@ def _outcome(visit: Visit, now_s: float, shown: Sighting | None, reason: str, po
         first_usable_s=visit.first_usable_s,
         fault=Counter(visit.faults).most_common(1)[0][0] if visit.faults else None,
     )
+
+
+def _told(sighting: Sighting) -> Look:
+    """Leave out of a sighting what tells who it was."""
+    match = sighting.match
+    score, margin = (match.score, match.margin) if match else (None, None)
+    return Look(sighting.at_s, score, margin, sighting.masked, sighting.live, sighting.ms)
 
 
 def _why_not(visit: Visit) -> str:

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlite_utils import Database
-
 from maskgate import ledger, traces, vault
 from maskgate.events import Ask, as_json, now_at
-from maskgate.schema import explained, sync_file
+from maskgate.schema import Database, explained, sync_file
 from maskgate.seal import Master
 from maskgate.values import StoreError
 

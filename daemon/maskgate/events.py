@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from sqlite_utils import Database
-
 from maskgate import ledger
 from maskgate.chain import number
+from maskgate.schema import Database
 from maskgate.seal import Master
 from maskgate.values import StoreError
 
@@ -60,6 +59,9 @@ class Question:
     subject_id: int | None = None
     denied: bool = False
     reason: str | None = None
+    masked: bool = False
+    hours: tuple[str, str] | None = None
+    """From and until, "22:00" and "06:00", by local time and over midnight; the end is not included."""
 
     def conditions(self) -> tuple[list[str], list[Any]]:
         """SQL for everything but `since`, and its values.
@@ -72,6 +74,12 @@ class Question:
         where = [(condition, [value]) for condition, value in equal if value is not None]
         if self.denied:
             where.append(("granted = 0", []))  # no bound value: it would not match the partial index's condition
+        if self.masked:
+            where.append(("masked >= 0.5", []))
+        if self.hours is not None:
+            both = "AND" if self.hours[0] < self.hours[1] else "OR"
+            clock = "strftime('%H:%M', at, 'localtime')"
+            where.append((f"({clock} >= ? {both} {clock} < ?)", list(self.hours)))
         where[1:] = [(f"+{condition}", values) for condition, values in where[1:]]
         if self.denied and self.reason == "granted":
             where.append(("0", []))  # nothing is both, and looking for it would go through every grant there is
@@ -145,6 +153,18 @@ def browse(ask: Ask, question: Question, *, limit: int | None) -> Iterator[Event
     while batch := ask(f"{_SELECT} WHERE {clause} ORDER BY at, e.id LIMIT {_BATCH}", (*last, *values)):
         yield from map(_event, batch)
         last = (batch[-1]["at"], batch[-1]["id"])
+
+
+def one(ask: Ask, event_id: int) -> Event | None:
+    """The event of that id; None when there is none."""
+    found = ask(f"{_SELECT} WHERE e.id = ?", (event_id,))
+    return _event(found[0]) if found else None
+
+
+def started_before(ask: Ask, event_id: int) -> Event | None:
+    """The start of the daemon that recorded an event; None when the log no longer has it."""
+    found = ask(f"{_SELECT} WHERE kind = 'started' AND e.id <= ? ORDER BY e.id DESC LIMIT 1", (event_id,))
+    return _event(found[0]) if found else None
 
 
 def _event(row: dict[str, Any]) -> Event:

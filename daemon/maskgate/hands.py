@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,21 +40,27 @@ WAY_OUT = {
 }
 
 
-def event_of(decision: decide.Decision, frame: Frame, verdict: Verdict | None = None) -> Event:
-    """Word a decision for the log."""
+def event_of(decision: decide.Decision, frame: Frame, verdict: Verdict | None = None, model: str = "") -> Event:
+    """Word a decision, made with the embedder of digest `model`, for the log."""
     detail: dict[str, object] = {"frames": decision.frames}
     if decision.first_usable_s is not None:
         detail["usable_to_decision_ms"] = round((decision.at_s - decision.first_usable_s) * 1000)
     if decision.fault is not None:
         detail["fault"] = decision.fault
+    if decision.seen:
+        detail |= _words_of_looks(decision.seen)
+    if decision.policy is not None:
+        detail["needs"] = _words_of_policy(decision.policy)
     if frame.origin:
         detail["origin"] = frame.origin
     if decision.verdict.cues:
         detail |= _words_of_liveness(decision)
     if decision.asked:
         detail["asked"] = [order.value for order in decision.asked]
-    if verdict is not None and verdict.remind:
-        detail["remind"] = "mask"
+    if verdict is not None:
+        detail |= _words_of_rule(verdict)
+    if model:
+        detail["model"] = model[:16]
     return Event(
         kind="decision",
         subject=decision.subject,
@@ -68,11 +75,37 @@ def event_of(decision: decide.Decision, frame: Frame, verdict: Verdict | None = 
     )
 
 
+def _words_of_looks(seen: Sequence[decide.Look]) -> dict[str, object]:
+    """Say what each look gave, one list for each number, and what a stage of a look took at the mean."""
+    stages = {stage: [look.ms[stage] for look in seen if stage in look.ms] for stage in seen[-1].ms}
+    return {
+        "at_ms": [round((look.at_s - seen[0].at_s) * 1000) for look in seen],
+        "scores": [look.score and round(look.score, 3) for look in seen],
+        "margins": [look.margin and round(look.margin, 3) for look in seen],
+        "masks": [round(look.masked, 2) for look in seen],
+    } | ({"ms": {stage: round(sum(took) / len(took), 1) for stage, took in stages.items()}} if stages else {})
+
+
+def _words_of_policy(policy: decide.Policy) -> dict[str, object]:
+    """Say what a grant asked for."""
+    asked: dict[str, object] = {cover.value: round(limit, 4) for cover, limit in policy.thresholds.items()}
+    asked |= {"margin": policy.margin, "agree": policy.in_a_row}
+    return asked if policy.liveness is None else asked | {"live": round(policy.liveness.threshold, 4)}
+
+
+def _words_of_rule(verdict: Verdict) -> dict[str, object]:
+    """Say whose rule decided, and what it says where that names nobody."""
+    told: dict[str, object] = {"rule": verdict.whose} if verdict.whose else {}
+    if not verdict.granted and verdict.reason != "denied":
+        told["terms"] = verdict.why
+    return told | ({"remind": "mask"} if verdict.remind else {})
+
+
 def _words_of_liveness(decision: decide.Decision) -> dict[str, object]:
     """Say what each sighting and each cue told of life, and which cue decided."""
     deciding = decision.verdict.deciding
     return {
-        "live": [None if live is None else round(live, 3) for live in decision.lives],
+        "live": [None if look.live is None else round(look.live, 3) for look in decision.seen],
         "cue": None if deciding is None else deciding.name,
         "cues": {cue.name: [cue.says.value, cue.value and round(cue.value, 3)] for cue in decision.verdict.cues},
     }
@@ -91,13 +124,16 @@ class Hands:
         ruling: Ruling | None = None,
         folder: Path | None = None,
         report: Report | None = None,
+        model: str = "",
     ) -> None:
         """Act on `gate`, write to `store`, let in whom `ruling` lets (None: everybody).
 
-        Pictures of decisions go into the `album`, if there is one; `folder` keeps a lockdown; `report` tells others.
+        Pictures of decisions go into the `album`, if there is one; `folder` keeps a lockdown; `report` tells others;
+        `model` is the embedder's digest.
         """
         self._store, self._gate, self._policy, self._album, self._ruling = store, gate, policy, album, ruling
         self._report = report or Report(store, config.Report())
+        self._model = model
         self._event: Event | None = None
         self._folder = folder or store.path.parent
         self._watch = clock.Watch()
@@ -138,7 +174,7 @@ class Hands:
 
     def _recorded(self, decision: decide.Decision, frame: Frame, verdict: Verdict | None) -> decide.Decision:
         self._event = None
-        event = replace(event_of(decision, frame, verdict), at=now_at())
+        event = replace(event_of(decision, frame, verdict, self._model), at=now_at())
         try:
             self._event = replace(event, id=self._store.record(event))
         except UnknownSubject:

@@ -13,10 +13,9 @@ from functools import partial
 from itertools import takewhile
 from typing import Any
 
-from sqlite_utils import Database
-
 from maskgate import chain, vault
 from maskgate.chain import Anchor, Finding, Head, Record, Sign
+from maskgate.schema import Database
 from maskgate.seal import Master, Unsealable
 
 FIELDS = "at, kind, subject_id, granted, reason, score, margin, threshold, masked, live, actor, detail"

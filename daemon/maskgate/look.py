@@ -152,6 +152,7 @@ def sight(
         match=match,
         others=others_near(found, face),
         backdrop=None if seen.probe is None else backdrop(lores, main.size),
+        ms=stages.ms,
     )
 
 

@@ -151,6 +151,21 @@ class Verdict:
     unlock_s: float | None = None
     remind: bool = False
     """Whether a mask should have been worn."""
+    whose: str = ""
+    """Whose rule decided: "own", "group TITLE", "everyone" or "deny list"; empty where no rule says anything."""
+
+
+DECIDING = {
+    "denied": "deny",
+    "not_yet_valid": "valid_from",
+    "expired": "valid_until",
+    "used_up": "uses",
+    "nobody_first": "after_first",
+    "passback": "passback_s",
+    "mask_required": "mask",
+    "second_person_needed": "two_persons",
+}
+"""By reason, the setting that refuses; a schedule for what is not here."""
 
 
 def judge(book: Book, names: tuple[str, ...], at: datetime | None, *, masked: bool | None, memory: Memory) -> Verdict:
@@ -167,8 +182,23 @@ def judge(book: Book, names: tuple[str, ...], at: datetime | None, *, masked: bo
         or _alone(rule, memory)
     )
     if refusal is not None:
-        return Verdict(False, *refusal)
-    return Verdict(True, "granted", _told(book, names, rule), rule.unlock_s, rule.mask == "remind" and not masked)
+        return Verdict(False, *refusal, whose=whose(book, names, DECIDING.get(refusal[0], "schedule")))
+    reminds = rule.mask == "remind" and not masked
+    return Verdict(
+        True, "granted", _told(book, names, rule), rule.unlock_s, reminds, whose=whose(book, names, "schedule")
+    )
+
+
+def whose(book: Book, names: tuple[str, ...], setting: str) -> str:
+    """Tell where a setting of somebody's rule stands; empty when nowhere."""
+    if setting == "deny":
+        return "deny list"
+    name = book.known_as(names)
+    title = book.group_of(name)
+    places = [("own", book.people.get(name, Rule()))]
+    places += [] if title is None else [(f"group {title}", book.groups[title].rule)]
+    places += [("everyone", book.everyone)]
+    return next((place for place, rule in places if getattr(rule, setting) is not None), "")
 
 
 def _denied(book: Book, names: tuple[str, ...]) -> tuple[str, str] | None:

@@ -195,8 +195,16 @@ def _serve_armed(
         folder = Path(settings.store.path).parent
         ruling = Ruling(Rulebook(settings.rules, folder), store, trust_clock=settings.rules.clock == "trust")
         report = Report(store, settings.report)
-        album = Album(store, settings.store)
-        hands = Hands(store, gate, settings.policy, album, ruling=ruling, folder=folder, report=report)
+        hands = Hands(
+            store,
+            gate,
+            settings.policy,
+            Album(store, settings.store),
+            ruling=ruling,
+            folder=folder,
+            report=report,
+            model=faces.embedder,
+        )
         roster = Roster(store, faces, settings)
         roster.refresh(time.monotonic(), every_s=0)
         desk = Desk(requests, faces=faces, roster=roster, settings=settings, hands=hands)

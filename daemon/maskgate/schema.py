@@ -11,10 +11,8 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, Protocol, TypeAlias
 from urllib.parse import quote
-
-from sqlite_utils import Database
 
 from maskgate.keys import sync_folder
 from maskgate.seal import Unsealable
@@ -98,6 +96,30 @@ names its subject by id alone: erasing and renaming change one row and leave the
 """
 SEALED_SINCE = 3
 """The first schema whose templates are sealed and whose log is a chain."""
+
+
+class Database(Protocol):
+    """An open gallery: sqlite-utils' own for who writes, and for who reads alone a `Reader`."""
+
+    @property
+    def conn(self) -> sqlite3.Connection:
+        """The connection itself."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """Run one statement."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+class Reader(sqlite3.Connection):
+    """A connection that is quickly there: sqlite-utils brings numpy, for which `maskgate log` has no time."""
+
+    @property
+    def conn(self) -> sqlite3.Connection:
+        """The connection itself."""
+        return self
+
 
 Founding: TypeAlias = Callable[[Database], None]
 """What seals a gallery that is not yet, within the transaction that brings its tables up to date."""
@@ -208,8 +230,12 @@ def _touch(path: Path) -> None:
 
 def _connect(path: Path, *, readonly: bool) -> Database:
     uri = f"file:{quote(str(path.absolute()))}?mode={'ro' if readonly else 'rw'}"
+    if readonly:
+        return sqlite3.connect(uri, uri=True, timeout=PATIENCE_S, isolation_level=None, factory=Reader)
+    from sqlite_utils import Database as Writer
+
     connection = sqlite3.connect(uri, uri=True, timeout=PATIENCE_S, isolation_level=None)
-    return Database(connection, recursive_triggers=False, execute_plugins=False)
+    return Writer(connection, recursive_triggers=False, execute_plugins=False)
 
 
 def pragma(db: Database, name: str) -> int:

@@ -17,14 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-from sqlite_utils import Database
-
 from maskgate import erasure, events, ledger, upkeep, vault
 from maskgate.chain import Anchor, Finding
 from maskgate.events import Event, Question
 from maskgate.keys import Keys
 from maskgate.schema import (
+    Database,
     copy_database,
     explained,
     open_database,
@@ -287,10 +285,14 @@ class Store:
         person: str | None = None,
         denied: bool = False,
         reason: str | None = None,
+        masked: bool = False,
+        hours: tuple[str, str] | None = None,
         limit: int | None = None,
         after_id: int | None = None,
     ) -> Iterator[Event]:
         """Events of a time (`since` included, `until` not), newest last; `limit` keeps the newest.
+
+        `hours` are from and until on every day, as "22:00" and "06:00" by this process's local time.
 
         With `after_id`, as a follower asks: in the order of recording, only later ones, and `limit` keeps the oldest.
         `person` may be the pseudonym of an erased subject; UnknownSubject when there never was one of that name.
@@ -299,10 +301,21 @@ class Store:
         subject_id = None if person is None else self._find(person)
         if person is not None and subject_id is None:
             raise _unknown(person)
-        question = Question(since, until, subject_id, denied, reason)
+        question = Question(since, until, subject_id, denied, reason, masked, hours)
         if after_id is not None:
             return events.follow(self._rows, question, after_id=after_id, limit=limit)
         return events.browse(self._rows, question, limit=limit)
+
+    def event(self, event_id: int) -> Event:
+        """One event; StoreError when there is none of that id."""
+        found = events.one(self._rows, event_id)
+        if found is None:
+            raise StoreError(f"event {event_id}: is not in the log, which ends at {self.last_id()}; `maskgate log`")
+        return found
+
+    def started_before(self, event_id: int) -> Event | None:
+        """The start of the daemon that recorded an event, with its version and networks; None if that is gone."""
+        return events.started_before(self._rows, event_id)
 
     def last_id(self) -> int:
         """Id of the event recorded last, 0 in an empty log: where a follower starts."""
@@ -409,6 +422,8 @@ class Store:
             yield vault.current(self._db, self._keys)
 
     def _templates(self, model: str) -> list[Template]:
+        import numpy as np  # not above: who reads the log alone has no time for it
+
         columns = ", ".join(f"t.{column}" for column in vault.TEMPLATE.split(", "))
         with explained(self.path), snapshot(self._db):
             rows = self._db.execute(
@@ -468,6 +483,8 @@ class Store:
         return int(added.lastrowid or 0)
 
     def _blobs(self, embeddings: Sequence[Embedding], model: str) -> list[bytes]:
+        import numpy as np
+
         known = self._rows("SELECT length(embedding) AS size FROM templates WHERE model = ? LIMIT 1", (model,))
         sizes = {embedding.size * 4 for embedding in embeddings} | {vault.template_bytes(row["size"]) for row in known}
         if not embeddings or len(sizes) != 1:

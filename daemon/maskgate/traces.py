@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from maskgate.values import StoreError
+
+if TYPE_CHECKING:
+    # At run time only where something is searched for: who reads the log alone has no time for numpy.
+    import numpy as np
+    from numpy.typing import NDArray
 
 SHORTEST = 4
 """Bytes a pattern needs to mean anything: shorter ones stand in any file by chance."""
@@ -53,6 +56,8 @@ def find(path: Path, patterns: Sequence[bytes], living: Sequence[bytes] = ()) ->
 
 def _candidates(window: bytes, first: int, end: int, heads: Sequence[bytes]) -> list[int]:
     """Where in [first, end) one of the heads may start: all of them in one pass, however many there are."""
+    import numpy as np
+
     data = np.frombuffer(window, np.uint8)
     end = max(first, min(end, len(data) - SHORTEST + 1))
     starts = first + np.flatnonzero(_table(heads, 0)[_pairs(data[first:end], data[first + 1 : end + 1])])
@@ -61,11 +66,15 @@ def _candidates(window: bytes, first: int, end: int, heads: Sequence[bytes]) -> 
 
 
 def _pairs(high: NDArray[np.uint8], low: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    import numpy as np
+
     return (high.astype(np.uint16) << np.uint16(8)) | low
 
 
 def _table(heads: Sequence[bytes], at: int) -> NDArray[np.bool_]:
     """For each pair of bytes, whether some head has it at `at`."""
+    import numpy as np
+
     known = np.zeros(1 << 16, np.bool_)
     known[[int.from_bytes(head[at : at + 2], "big") for head in heads]] = True
     return known

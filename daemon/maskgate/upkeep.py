@@ -7,13 +7,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
-from sqlite_utils import Database
-
 from maskgate import erasure, events, ledger, vault
 from maskgate.chain import Anchor, Finding
 from maskgate.events import Ask, Event
 from maskgate.keys import Keys
-from maskgate.schema import explained, transaction
+from maskgate.schema import Database, explained, transaction
 from maskgate.seal import Master
 from maskgate.values import StoreError
 

@@ -7,6 +7,7 @@ a score is a cosine, higher is nearer.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, TypeAlias
@@ -201,6 +202,8 @@ class Sighting:
     """None where only the face is known, as of a photo."""
     others: int = 0
     """Further faces in the zone, near enough to count."""
+    ms: Mapping[str, float] = field(default_factory=dict, compare=False)
+    """Milliseconds that each stage of the look took; empty where nobody measured."""
 
     @property
     def cover(self) -> Cover:

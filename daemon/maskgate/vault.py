@@ -10,10 +10,9 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlite_utils import Database
-
 from maskgate.chain import canonical
 from maskgate.keys import Keys
+from maskgate.schema import Database
 from maskgate.seal import OVERHEAD, Master, Unsealable, id_of
 
 TEMPLATE = "id, subject_id, model, created_at, source, detail"

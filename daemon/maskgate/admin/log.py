@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import asdict, fields
-from datetime import datetime, timedelta
+from dataclasses import asdict
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
 
-from maskgate.admin.screen import cell, counted, json_line, local
+from maskgate.admin.screen import counted, json_line
 from maskgate.admin.session import Session
+from maskgate.admin.telling import csv_rows, csv_teller, json_teller, text_teller
+from maskgate.admin.when import hours, moment
 from maskgate.reasons import REASONS
 
 if TYPE_CHECKING:
@@ -28,28 +29,16 @@ MOST_SHOWN = 100
 """So many findings are shown to a person."""
 
 
-def _moment(text: str, *, end: bool = False) -> datetime:
-    """Read a point in time: a day (with `end`, its end), an ISO time, local unless zoned, or how long ago: 90s to 7d.
-
-    A usage error when `text` is none of them.
-    """
-    if ago := re.fullmatch(r"(\d{1,6})([smhd])", text):
-        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[ago[2]]
-        return datetime.now().astimezone() - timedelta(**{unit: int(ago[1])})
-    try:
-        moment = datetime.fromisoformat(text)
-        is_day = re.fullmatch(r"[\d-]{8,10}", text)
-        return (moment + timedelta(days=1 if end and is_day else 0)).astimezone()
-    except (ValueError, OverflowError):
-        raise click.BadParameter(f"{text!r} is no time; write 2026-01-31, 2026-01-31T18:00 or 12h") from None
-
-
 def _begin(ctx: click.Context, param: click.Parameter, text: str | None) -> datetime | None:
-    return None if text is None else _moment(text)
+    return None if text is None else moment(text)
 
 
 def _end(ctx: click.Context, param: click.Parameter, text: str | None) -> datetime | None:
-    return None if text is None else _moment(text, end=True)
+    return None if text is None else moment(text, end=True)
+
+
+def _hours(ctx: click.Context, param: click.Parameter, text: str | None) -> tuple[str, str] | None:
+    return None if text is None else hours(text)
 
 
 @click.group(invoke_without_command=True)
@@ -57,13 +46,22 @@ def _end(ctx: click.Context, param: click.Parameter, text: str | None) -> dateti
     "--since",
     callback=_begin,
     metavar="WHEN",
-    help="From a day, a time (local, or with a zone) or so long ago: 30m, 12h, 7d.",
+    help="From yesterday, monday, a day, a time (local, or with a zone) or so long ago: 30m, 12h, 7d.",
 )
 @click.option("--until", callback=_end, metavar="WHEN", help="Up to a day, that day included, or up to a time.")
 @click.option("--person", help="About one person.")
 @click.option("--denied", is_flag=True, help="Refusals alone.")
 @click.option("--reason", type=click.Choice(list(REASONS)), metavar="CODE", help="With one reason code.")
+@click.option("--masked", is_flag=True, help="Masked faces alone.")
+@click.option("--between", callback=_hours, metavar="HOURS", help="At these hours of every day: 22:00-06:00.")
 @click.option("--limit", type=click.IntRange(0), default=100, show_default=True, help="The newest so many; 0 is all.")
+@click.option(
+    "--times",
+    type=click.Choice(["exact", "ago", "both"]),
+    default="exact",
+    show_default=True,
+    help="Times as they were, or how long ago.",
+)
 @click.option("--follow", is_flag=True, help="Go on with what happens from now.")
 @click.option("--json", "as_json", is_flag=True, help="A JSON object per event.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV with a heading.")
@@ -75,29 +73,78 @@ def log(
     person: str | None,
     denied: bool,
     reason: str | None,
+    masked: bool,
+    between: tuple[str, str] | None,
     limit: int,
+    times: str,
     follow: bool,
     as_json: bool,
     as_csv: bool,
 ) -> None:
-    """Show decisions and changes, newest last; or verify that nobody has tampered with them."""
+    """Show decisions and changes, newest last; tell all about one; verify that nobody has tampered with them.
+
+    What is asked for together must all be so: --since yesterday --between 22:00-06:00 --denied.
+    """
     if ctx.invoked_subcommand:
         return
     if as_json and as_csv:
         raise click.UsageError("give --json or --csv")
     if follow and until:
         raise click.UsageError("--follow has no end; leave out --until")
-    tell = json_teller if as_json else csv_teller() if as_csv else text_teller
     # Ctrl-C is how one stops following, and no failure.
     with _store(ctx.obj) as store, _interruptible(follow):
-        asked = partial(store.events, since=since, person=person, denied=denied, reason=reason)
+        asked = partial(
+            store.events, since=since, person=person, denied=denied, reason=reason, masked=masked, hours=between
+        )
         last = store.last_id()
+        tell = json_teller if as_json else csv_teller() if as_csv else text_teller(times, last)
         for event in asked(until=until, limit=limit or None):
             tell(event)
             last = max(last, event.id)
         if follow:
             for event in _following(lambda after: asked(after_id=after), last):
                 tell(event)
+
+
+@log.command()
+@click.argument("event", type=click.IntRange(1), metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV with a heading, a row for each look.")
+@click.pass_obj
+def show(session: Session, event: int, as_json: bool, as_csv: bool) -> None:
+    """Tell everything about one event: its looks, what was needed, what took how long, which rule, which networks."""
+    from maskgate.admin import showing
+
+    with _store(session) as store:
+        found = store.event(event)
+        told = showing.story(found, store.started_before(event), picture=store.snapshot(event) is not None)
+    if as_json:
+        json_line(told)
+    elif as_csv:
+        row = csv_rows(["id", "look", *showing.LOOKS])
+        for number, look in enumerate(told["looks"], 1):
+            row({"id": event, "look": number} | look)
+    else:
+        showing.tell(told, found)
+
+
+@log.command()
+@click.argument("event", type=click.IntRange(1), metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV with a heading.")
+@click.pass_obj
+def why(session: Session, event: int, as_json: bool, as_csv: bool) -> None:
+    """Say in one sentence what happened, and why."""
+    from maskgate.admin.why import sentence
+
+    with _store(session) as store:
+        said = {"id": event, "why": sentence(store.event(event))}
+    if as_json:
+        json_line(said)
+    elif as_csv:
+        csv_rows(list(said))(said)
+    else:
+        click.echo(said["why"])
 
 
 @log.command()
@@ -212,73 +259,3 @@ def _is_unread(wait_s: float) -> bool:
     poll = select.poll()
     poll.register(sys.stdout.fileno(), 0)
     return bool(poll.poll(wait_s * 1000))
-
-
-def json_teller(event: Event) -> None:
-    """Print an event for a script."""
-    json_line(asdict(event))
-
-
-def csv_teller() -> Callable[[Event], None]:
-    """Print the heading of a CSV file; return what prints an event as its row."""
-    import csv
-    import json
-
-    from maskgate.store import Event
-
-    rows = csv.DictWriter(sys.stdout, [field.name for field in fields(Event)], lineterminator="\n")
-    rows.writeheader()
-
-    def tell(event: Event) -> None:
-        values = asdict(event)
-        rows.writerow(values | {"detail": json.dumps(values["detail"], ensure_ascii=False)})
-
-    return tell
-
-
-def text_teller(event: Event) -> None:
-    """Print an event for a person: when, what, who, why."""
-    click.echo(
-        "  ".join(part for part in (local(event.at) or "", _what(event), _who(event), _why(event)) if part).rstrip()
-    )
-
-
-def _what(event: Event) -> str:
-    """Say what happened, padded to a column."""
-    word = event.kind if event.granted is None else "GRANTED" if event.granted else "refused"
-    return f"{word:<10}"
-
-
-def _who(event: Event) -> str:
-    return event.subject or ("stranger" if event.kind == "decision" else "")
-
-
-def _life(event: Event) -> str:
-    """Say how live the face looked, and which cue decided."""
-    cue = event.detail.get("cue")
-    return f"live {cell(event.live)}" + (f" ({cue})" if cue else "")
-
-
-def _given(event: Event) -> str:
-    """Word what an order came with."""
-    for_s, reason = event.detail.get("for_s"), event.detail.get("reason")
-    words = [
-        f"for {for_s:.0f} s" if for_s else "",
-        str(reason or ""),
-        "withheld" if event.detail.get("withheld") else "",
-    ]
-    return ": " + ", ".join(filter(None, words)) if any(words) else ""
-
-
-def _why(event: Event) -> str:
-    """Say the reason of a decision with its numbers, or who made a change, or what a fault was."""
-    if event.kind != "decision":
-        return f"by {event.actor}{_given(event)}" if event.actor else str(event.detail.get("error", ""))
-    words = [event.reason or ""]
-    if event.score is not None:
-        words.append(f"score {cell(event.score)} of {cell(event.threshold)}, margin {cell(event.margin)}")
-    if event.masked is not None and event.masked >= 0.5:
-        words.append("masked")
-    if event.live is not None:
-        words.append(_life(event))
-    return ", ".join(words)
