@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,18 @@ def test_a_grant_that_a_rule_forbids_is_recorded_with_its_reason_and_opens_nothi
     assert kinds(store) == ["denied"]
     assert pulses(gate) == []
     assert hands.carry_out(granted("Ben"), FRAME).granted
+
+
+def test_a_decision_is_recorded_with_whose_rule_made_it_and_names_nobody(store: Store, gate: Gate) -> None:
+    late = {"valid_until": clock.now().date() - timedelta(days=1)}
+    hands = hands_of(store, gate, groups={"late": late | {"members": ["Cleo"]}}, deny=["Ben"])
+    for name in ("Anna", "Ben", "Cleo"):
+        hands.carry_out(granted(name), FRAME)
+    told = [(event.reason, event.detail.get("rule")) for event in store.events() if event.kind == "decision"]
+    assert told == [("granted", None), ("denied", "deny list"), ("expired", "group late")]
+    assert [event.detail.get("terms") for event in store.events(reason="denied")] == [None]
+    [terms] = [event.detail["terms"] for event in store.events(reason="expired")]
+    assert terms == f"valid until {late['valid_until']}"
 
 
 def test_who_was_given_more_time_gets_it(store: Store, gate: Gate) -> None:

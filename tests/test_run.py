@@ -68,13 +68,19 @@ def test_a_resident_is_recorded_and_then_let_in(
     faces: Faces, enrolled: Enrolled, settings: config.Settings, gate: Gate
 ) -> None:
     with enrolled.store(settings) as store:
-        hands = Hands(store, gate, settings.policy)
+        hands = Hands(store, gate, settings.policy, model=faces.embedder)
         [decision] = decisions(play(approach(enrolled.probe), faces, store, settings, hands))
         assert (decision.granted, decision.subject) == (True, enrolled.name)
         [event] = [event for event in store.events() if event.kind == "decision"]
         assert (event.subject, event.granted, event.reason) == (enrolled.name, True, "granted")
         assert event.score == pytest.approx(decision.score)
         assert gate.edges()[0][1] is True
+    told = event.detail
+    assert told["scores"][-1] == pytest.approx(decision.score, abs=1e-3)
+    assert {len(told[name]) for name in ("scores", "margins", "masks", "at_ms")} == {decision.frames}
+    assert told["needs"]["bare"] == pytest.approx(decision.threshold, abs=1e-4)
+    assert {"motion", "detect", "refine", "align", "judge", "embed", "liveness", "match"} == set(told["ms"])
+    assert told["model"] == faces.embedder[:16]
     time.sleep(0.5)
     assert [energised for _, energised in gate.edges()] == [True, False]
 
@@ -102,9 +108,8 @@ def test_a_refused_attack_is_recorded_with_what_each_look_and_cue_said(
     faces: Faces, enrolled: Enrolled, settings: config.Settings, gate: Gate
 ) -> None:
     passive = Cue("passive", Says.ATTACK, 0.1234)
-    refusal = decide.Decision(
-        at_s=1.0, granted=False, reason="not_live", subject=enrolled.name, live=0.1234, lives=(0.1234, 0.1, None)
-    )
+    seen = tuple(decide.Look(1.0, 0.5, 0.1, 0.0, live) for live in (0.1234, 0.1, None))
+    refusal = decide.Decision(at_s=1.0, granted=False, reason="not_live", subject=enrolled.name, live=0.1234, seen=seen)
     refusal = replace(refusal, verdict=Verdict((passive,)))
     frame = next(approach(enrolled.probe).frames())
     with enrolled.store(settings) as store:

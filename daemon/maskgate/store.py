@@ -32,6 +32,7 @@ from maskgate.schema import (
     transaction,
 )
 from maskgate.seal import Master
+from maskgate.tally import Tally, tally
 from maskgate.values import BadName, Embedding, StoreError, Template, UnknownSubject, cover_of
 
 __all__ = ["Anchor", "Event", "Finding", "Store", "Subject", "adopt_gallery", "open_store", "plain_name"]
@@ -320,6 +321,11 @@ class Store:
     def last_id(self) -> int:
         """Id of the event recorded last, 0 in an empty log: where a follower starts."""
         return int(self._rows("SELECT coalesce(max(id), 0) AS id FROM events")[0]["id"])
+
+    def tally(self, since: datetime | None = None, until: datetime | None = None) -> Tally:
+        """Counts of the decisions of a time, of one state of the log."""
+        with explained(self.path), snapshot(self._db):
+            return tally(self._rows, since, until)
 
     def anchor(self) -> Anchor:
         """What pins the log as it now is, to be kept outside of the gallery."""

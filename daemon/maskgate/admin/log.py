@@ -29,11 +29,11 @@ MOST_SHOWN = 100
 """So many findings are shown to a person."""
 
 
-def _begin(ctx: click.Context, param: click.Parameter, text: str | None) -> datetime | None:
+def begin(ctx: click.Context, param: click.Parameter, text: str | None) -> datetime | None:
     return None if text is None else moment(text)
 
 
-def _end(ctx: click.Context, param: click.Parameter, text: str | None) -> datetime | None:
+def end(ctx: click.Context, param: click.Parameter, text: str | None) -> datetime | None:
     return None if text is None else moment(text, end=True)
 
 
@@ -44,11 +44,11 @@ def _hours(ctx: click.Context, param: click.Parameter, text: str | None) -> tupl
 @click.group(invoke_without_command=True)
 @click.option(
     "--since",
-    callback=_begin,
+    callback=begin,
     metavar="WHEN",
     help="From yesterday, monday, a day, a time (local, or with a zone) or so long ago: 30m, 12h, 7d.",
 )
-@click.option("--until", callback=_end, metavar="WHEN", help="Up to a day, that day included, or up to a time.")
+@click.option("--until", callback=end, metavar="WHEN", help="Up to a day, that day included, or up to a time.")
 @click.option("--person", help="About one person.")
 @click.option("--denied", is_flag=True, help="Refusals alone.")
 @click.option("--reason", type=click.Choice(list(REASONS)), metavar="CODE", help="With one reason code.")
@@ -92,7 +92,7 @@ def log(
     if follow and until:
         raise click.UsageError("--follow has no end; leave out --until")
     # Ctrl-C is how one stops following, and no failure.
-    with _store(ctx.obj) as store, _interruptible(follow):
+    with open_log(ctx.obj) as store, _interruptible(follow):
         asked = partial(
             store.events, since=since, person=person, denied=denied, reason=reason, masked=masked, hours=between
         )
@@ -115,7 +115,7 @@ def show(session: Session, event: int, as_json: bool, as_csv: bool) -> None:
     """Tell everything about one event: its looks, what was needed, what took how long, which rule, which networks."""
     from maskgate.admin import showing
 
-    with _store(session) as store:
+    with open_log(session) as store:
         found = store.event(event)
         told = showing.story(found, store.started_before(event), picture=store.snapshot(event) is not None)
     if as_json:
@@ -137,7 +137,7 @@ def why(session: Session, event: int, as_json: bool, as_csv: bool) -> None:
     """Say in one sentence what happened, and why."""
     from maskgate.admin.why import sentence
 
-    with _store(session) as store:
+    with open_log(session) as store:
         said = {"id": event, "why": sentence(store.event(event))}
     if as_json:
         json_line(said)
@@ -172,7 +172,7 @@ def verify(session: Session, kept: IO[str] | None, as_json: bool) -> None:
             f"{kept.name}: has no anchor in it; `maskgate log anchor FILE` writes one, the journal has more"
         )
     number = 0
-    with _store(session) as store:
+    with open_log(session) as store:
         for finding in store.verify(anchors):
             number += 1
             if as_json:
@@ -196,7 +196,7 @@ def anchor(session: Session, file: Path) -> None:
     """Append to FILE what pins the log as it now is; keep it on another machine, or on paper."""
     from maskgate.values import StoreError
 
-    with _store(session) as store:
+    with open_log(session) as store:
         line = str(store.anchor())
     try:
         with file.open("a", encoding="ascii") as out:
@@ -216,7 +216,7 @@ def snapshot(session: Session, event: int, file: Path) -> None:
     """Write the picture that was kept with an EVENT into a new FILE, as JPEG; --json of `log` shows ids."""
     from maskgate.values import StoreError
 
-    with _store(session) as store:
+    with open_log(session) as store:
         jpeg = store.snapshot(event)
     if jpeg is None:
         raise StoreError(f"event {event} has no picture; store.snapshots says for which one is kept, and for how long")
@@ -228,7 +228,7 @@ def snapshot(session: Session, event: int, file: Path) -> None:
     click.echo(f"{file}: {len(jpeg):,} bytes")
 
 
-def _store(session: Session) -> Store:
+def open_log(session: Session) -> Store:
     """Open the gallery to read it."""
     from maskgate.store import open_store
 

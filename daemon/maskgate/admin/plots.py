@@ -9,6 +9,8 @@ from typing import Any
 
 WIDTH, HEIGHT = 640, 420
 LEFT, TOP, RIGHT, BOTTOM = 60, 20, 20, 50
+BELOW = TOP + 40
+"""Where a plot ends that has its legend above."""
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7")
 """Okabe and Ito's, which colour-blind readers tell apart."""
 
@@ -69,11 +71,79 @@ def histograms(scores: Mapping[str, Any], marks: Mapping[str, float], *, bins: i
         middles = (edges[:-1] + edges[1:]) / 2
         path = " ".join(f"{across(x):.1f},{up(h):.1f}" for x, h in zip(middles, heights, strict=True))
         drawn.append(f'<polyline points="{path}" fill="none" stroke="{COLOURS[number % 4]}" stroke-width="2"/>')
+    drawn += _marked(marks, across)
+    return _page(drawn, list(scores))
+
+
+def week(counts: Mapping[tuple[int, int], int]) -> str:
+    """Draw a square for each weekday (0 is Monday) and hour, the fuller the more, with its number when it is asked."""
+    most = max(counts.values(), default=1)
+    wide, high = (WIDTH - LEFT - RIGHT) / 24, 28
+    drawn = []
+    for day, name in enumerate(("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")):
+        y = TOP + day * high
+        drawn.append(f'<text x="{LEFT - 8}" y="{y + high / 2 + 4:.1f}" text-anchor="end">{name}</text>')
+        for hour in range(24):
+            number = counts.get((day, hour), 0)
+            # The root: an hour with a tenth of the visits should not look empty.
+            full = 0.06 + 0.94 * math.sqrt(number / most)
+            place = f'x="{LEFT + hour * wide:.1f}" y="{y}" width="{wide - 2:.1f}" height="{high - 2}"'
+            told = f"<title>{name} {hour:02}:00: {number:,}</title>"
+            drawn.append(f'<rect {place} fill="{COLOURS[0]}" fill-opacity="{full:.2f}">{told}</rect>')
+    end = TOP + 7 * high
+    drawn += [f'<text x="{LEFT + hour * wide:.1f}" y="{end + 16}">{hour:02}:00</text>' for hour in range(0, 24, 3)]
+    return _page(drawn, [], height=end + 30)
+
+
+def stacked(columns: Mapping[str, tuple[int, int]], names: tuple[str, str]) -> str:
+    """Draw a column for each name, of two numbers one above the other."""
+    most = max(map(sum, columns.values()), default=1) or 1
+    up = _scale(0, most, HEIGHT - BOTTOM, BELOW)
+    wide = (WIDTH - LEFT - RIGHT) / max(len(columns), 1)
+    steps = sorted({round(most * n / 4) for n in range(5)})
+    drawn = [_y_axis([(up(step), f"{step:,}") for step in steps], "decisions")]
+    every = -(-len(columns) // 6)
+    for number, (name, (first, second)) in enumerate(columns.items()):
+        x = LEFT + number * wide
+        told = f"<title>{escape(name)}: {first:,} {names[0]}, {second:,} {names[1]}</title>"
+        for low, high, colour in ((0, first, COLOURS[0]), (first, first + second, COLOURS[1])):
+            drawn.append(
+                f'<rect x="{x:.1f}" y="{up(high):.1f}" width="{max(wide - 1, 1):.1f}" height="{up(low) - up(high):.1f}"'
+                f' fill="{colour}">{told}</rect>'
+            )
+        if number % every == 0:
+            drawn.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}">{escape(name)}</text>')
+    return _page(drawn, list(names), top=True)
+
+
+def binned(curves: Mapping[str, Mapping[int, int]], marks: Mapping[str, float], *, width: float, name: str) -> str:
+    """Draw counts by bin (bin n is from n to n + 1 widths) as steps, every curve to its own peak; `marks` as above."""
+    every = [number for bins in curves.values() for number in bins]
+    low, high = min(every) * width, (max(every) + 1) * width
+    ends = (min([low, *marks.values()]), max([high, *marks.values()]))
+    across, up = _scale(*ends, LEFT, WIDTH - RIGHT), _scale(0, 1, HEIGHT - BOTTOM, BELOW)
+    step = 5 * width * -(-(ends[1] - ends[0]) // (50 * width))
+    ticks = [step * n for n in range(math.ceil(ends[0] / step), math.floor(ends[1] / step) + 1)]
+    drawn = [_x_axis([(across(t), f"{t:.2f}" if width < 1 else f"{t:.0f}") for t in ticks], name)]
+    for number, bins in enumerate(curves.values()):
+        peak = max(bins.values(), default=1)
+        path = "".join(
+            f"M{across(n * width):.1f},{up(0):.1f}V{up(bins[n] / peak):.1f}H{across((n + 1) * width):.1f}V{up(0):.1f}"
+            for n in sorted(bins)
+        )
+        drawn.append(f'<path d="{path}" fill="{COLOURS[number % 4]}" fill-opacity="0.6"/>')
+    drawn += _marked(marks, across)
+    return _page(drawn, list(curves), top=True)
+
+
+def _marked(marks: Mapping[str, float], across: Any) -> list[str]:
+    """Draw thresholds from top to bottom."""
+    drawn = []
     for number, (name, at) in enumerate(marks.items()):
         x = across(at)
         drawn.append(f'<line x1="{x:.1f}" y1="{TOP}" x2="{x:.1f}" y2="{HEIGHT - BOTTOM}" class="mark"/>')
         drawn.append(f'<text x="{x + 3:.1f}" y="{TOP + 12 + 14 * number}">{escape(name)}</text>')
-    return _page(drawn, list(scores))
+    return drawn
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Any:
@@ -99,7 +169,7 @@ def _y_axis(ticks: Sequence[tuple[float, str]], name: str) -> str:
     return "".join(drawn)
 
 
-def _page(drawn: Sequence[str], names: Sequence[str], *, top: bool = False) -> str:
+def _page(drawn: Sequence[str], names: Sequence[str], *, top: bool = False, height: int = HEIGHT) -> str:
     """Put a legend beside what was drawn, below or at the top, in both colour schemes."""
     last = TOP + 16 * len(names) if top else HEIGHT - BOTTOM - 12
     legend = "".join(
@@ -112,5 +182,5 @@ def _page(drawn: Sequence[str], names: Sequence[str], *, top: bool = False) -> s
         ".mark{stroke-dasharray:4 3}@media(prefers-color-scheme:dark){svg{background:#161616}text{fill:#eee}"
         "line{stroke:#eee}.grid{stroke:#333}}"
     )
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">'
     return f"{head}<style>{style}</style>{''.join(drawn)}{legend}</svg>\n"
