@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from house import House
+from maskgate import config
 from maskgate.admin import checks
 from maskgate.admin.checks import Finding, Machine
+from maskgate.admin.doctor import _camera
 from maskgate.hooks import listen
 
 PHOTOS = Path(__file__).parent / "data" / "people"
@@ -200,6 +202,14 @@ def test_a_wrong_setting_is_named_and_the_rest_is_looked_at_with_the_defaults(tm
     found = said(house)
     assert "relay_pin" in found["settings"]["said"]
     assert "networks" in found
+
+
+def test_a_running_gates_camera_is_told_with_the_format_it_negotiated() -> None:
+    camera = {"source": "picamera2", "size": [1280, 960], "lores": [640, 480], "fps": 15.0, "format": "NV12"}
+    daemon = {"camera": camera, "state": "armed", "frames": 1234}
+    found = one(_camera(config.defaults(), daemon), "camera")
+    assert found.said == "picamera2 1280x960 and 640x480, NV12, in use by the gate, 1,234 frames so far"
+    assert one(_camera(config.defaults(), daemon | {"state": "camera_failed"}), "camera").verdict == "fail"
 
 
 def test_people_of_another_network_are_counted_and_not_named(tmp_path: Path) -> None:

@@ -43,6 +43,8 @@ class Frame:
     """The same field of view, smaller; `main` itself when that is small enough."""
     origin: str = ""
     """Name of the file it came from; empty for a camera."""
+    form: str = ""
+    """How a camera laid the large picture out, as negotiated, e.g. "NV12"; empty for files."""
 
 
 class Camera(Protocol):
@@ -144,7 +146,7 @@ class _Live:
                 raise CameraError(f"the camera's clock is {at_s - now_s:.3f} s ahead; it must be opened anew")
             if at_s > newest_s:
                 newest_s = at_s
-                yield Frame(at_s, main, lores)
+                yield Frame(at_s, main, lores, form=str(self._config["main"]["format"]))
                 heard_s = time.monotonic()
                 time.sleep(max(0.0, self._rest_s - (heard_s - now_s)))
             elif now_s - heard_s > self._stall_s:

@@ -31,6 +31,8 @@ class Seen(Protocol):
     def sighting(self) -> Sighting | None: ...
     @property
     def decision(self) -> decide.Decision | None: ...
+    @property
+    def form(self) -> str: ...
 
 
 class Enrolled(Protocol):
@@ -74,6 +76,7 @@ class Desk:
         self._began_s = time.monotonic()
         self._frames = 0
         self._frame_s: float | None = None
+        self._form = ""
         self._last: decide.Decision | None = None
 
     @property
@@ -86,6 +89,7 @@ class Desk:
         if moment is not None:
             self._frames += 1
             self._frame_s = time.monotonic()
+            self._form = moment.form
             self._last = moment.decision or self._last
         while (request := self._requests.pending()) is not None:
             self._take(request)
@@ -132,7 +136,13 @@ class Desk:
             **self._hands.standing(),
             "up_s": round(now_s - self._began_s, 1),
             "frames": self._frames,
-            "camera": {"source": camera.source, "size": camera.size, "lores": camera.lores, "fps": camera.fps},
+            "camera": {
+                "source": camera.source,
+                "size": camera.size,
+                "lores": camera.lores,
+                "fps": camera.fps,
+                "format": self._form or None,
+            },
             "gallery": {"subjects": len(self._roster.gallery.subjects), "templates": len(self._roster.gallery)},
             "runtime": self._faces.runtime,
             "models": self._faces.digests,

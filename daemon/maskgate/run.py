@@ -63,6 +63,11 @@ class Moment:
     """The movement of the head that is being waited for."""
     stages: look.Stages
 
+    @property
+    def form(self) -> str:
+        """How the camera lays its pictures out; empty for files."""
+        return self.frame.form
+
 
 class Roster:
     """The gallery as it stands in memory, with the policy that follows from its size."""

@@ -26,7 +26,7 @@ def _environment() -> list[str]:
     return [f"--setenv={name}={value}" for name, value in given.items()]
 
 
-def _inside(root: Path, words: tuple[str, ...]) -> list[str | Path]:
+def _inside(root: Path, words: tuple[str, ...], options: tuple[str, ...]) -> list[str | Path]:
     """Return the command that runs `words` in a root that is not booted, the checkout under /checkout."""
     return [
         *NSPAWN,
@@ -35,19 +35,22 @@ def _inside(root: Path, words: tuple[str, ...]) -> list[str | Path]:
         "--resolv-conf=copy-host",
         f"--bind-ro={roots.checkout()}:/checkout",
         "--chdir=/checkout",
+        *options,
         *_environment(),
         *words,
     ]
 
 
-def inside(root: Path, *words: str, limit_s: float = 60) -> str:
+def inside(root: Path, *words: str, limit_s: float = 60, options: tuple[str, ...] = ()) -> str:
     """Run a command in a root that is not booted and return what it said; Failed when it fails."""
-    return run(*_inside(root, words), limit_s=limit_s)
+    return run(*_inside(root, words, options), limit_s=limit_s)
 
 
-def tried(root: Path, *words: str, limit_s: float = 60) -> subprocess.CompletedProcess[str]:
+def tried(
+    root: Path, *words: str, limit_s: float = 60, options: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
     """Run a command in a root that is not booted and return how it ended."""
-    return outcome(*_inside(root, words), limit_s=limit_s)
+    return outcome(*_inside(root, words, options), limit_s=limit_s)
 
 
 class Box:

@@ -33,14 +33,14 @@ regrant_s = 1
 
 
 @cache
-def installed(suite: str) -> Root:
+def installed(base: Root) -> Root:
     """Return a Debian with the gate in it, put there by `./install`, and Obama enrolled."""
 
     def build(root: Path) -> None:
         for command in INSTALLED:
             inside(root, *command, limit_s=900)
 
-    return Root(f"{suite}-gate", f"{INSTALLED}{roots.fingerprint()}", build, roots.debian(suite))
+    return Root(f"{base.name}-gate", f"{INSTALLED}{roots.fingerprint()}", build, base)
 
 
 def furnish(root: Path, source: str, more: str = "") -> None:

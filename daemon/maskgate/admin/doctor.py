@@ -119,7 +119,8 @@ def _camera(settings: config.Settings, daemon: dict[str, Any] | None) -> Iterato
     wanted = settings.camera
     if daemon is not None:
         used = daemon["camera"]
-        said = f"{used['source']} {_size(used['size'])} and {_size(used['lores'])}, in use by the gate"
+        said = f"{used['source']} {_size(used['size'])} and {_size(used['lores'])}"
+        said += f", {used['format']}, in use by the gate" if used.get("format") else ", in use by the gate"
         if daemon["state"] == "camera_failed":
             yield Finding("camera", "fail", f"{said}: no frame comes", "rpicam-hello --list-cameras; check its cable")
         else:
@@ -138,7 +139,7 @@ def _camera(settings: config.Settings, daemon: dict[str, Any] | None) -> Iterato
         yield Finding("camera", "fail", f"{wanted.source} has no frame", "set camera.source")
         return
     said = f"{wanted.source} gives {_size(frame.main.size)} and {_size(frame.lores.size)}"
-    yield Finding("camera", "pass", said)
+    yield Finding("camera", "pass", f"{said}, {frame.form}" if frame.form else said)
 
 
 def _size(size: Any) -> str:

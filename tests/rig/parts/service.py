@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from rig import gatehouse
+from rig import gatehouse, roots
 from rig.box import Box, booted
 from rig.gatehouse import logged, relay, released
 from rig.report import Failed, Report
@@ -22,7 +22,7 @@ KILLED_S, SLACK_S = 3.0, 2.0
 
 def run(report: Report) -> None:
     """Boot an installed gate and look at it from outside."""
-    with gatehouse.installed(SUITE).lent("service") as root:
+    with gatehouse.installed(roots.debian(SUITE)).lent("service") as root:
         gatehouse.furnish(root, gatehouse.visits(root))
         _prepare(root)
         with booted(root) as box:
@@ -39,7 +39,11 @@ def _prepare(root: Path) -> None:
     told = root / "etc/systemd/system/maskgate.service.d/told.conf"
     told.parent.mkdir()
     # systemd runs a further command after the service only if the one before, the unit's own, succeeded.
-    told.write_text("[Service]\nExecStopPost=/bin/echo locked after ${SERVICE_RESULT}\n")
+    text = "[Service]\nExecStopPost=/bin/echo locked after ${SERVICE_RESULT}\n"
+    # On a machine so busy that patience is asked for, systemd has some as well.
+    told.write_text(
+        text + (f"TimeoutStopSec={10 * PATIENCE:g}\nTimeoutStartSec={90 * PATIENCE:g}\n" if PATIENCE > 1 else "")
+    )
 
 
 def _starts(report: Report, box: Box) -> None:
