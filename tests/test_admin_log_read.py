@@ -116,15 +116,16 @@ def test_a_plain_log_imports_nothing_heavy(house: House) -> None:
 
 
 def test_a_plain_log_takes_less_than_300_ms_of_cpu(house: House) -> None:
-    def cpu_s() -> float:
+    def cpu_s(*command: str) -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        command = [*COMMAND, "--config", str(house.path), "log"]
         subprocess.run(command, env=environment(), stdout=subprocess.DEVNULL, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # The least of several: a shared machine only ever adds.
-    assert min(cpu_s() for _ in range(5)) < 0.3
+    # The least of several: a shared machine only ever adds, and at its worst to everything.
+    spent = min(cpu_s(*COMMAND, "--config", str(house.path), "log") for _ in range(5))
+    click = min(cpu_s(sys.executable, "-c", "import click") for _ in range(5))
+    assert spent < max(0.3, 3.5 * click)
 
 
 # -- on a terminal -----------------------------------------------------------------------------------------------------

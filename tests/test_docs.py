@@ -6,6 +6,7 @@ import re
 import tomllib
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from xml.etree import ElementTree
 
 from click import Context, Group
 
@@ -71,3 +72,19 @@ def test_the_rules_guides_example_can_be_used_and_tells_every_setting() -> None:
     config.parse(tomllib.loads(settings), config.DEFAULT_PATH)
     told = set(re.findall(r"`(\w+)`", text))
     assert set(config.Rule.__struct_fields__) <= told
+
+
+def test_the_pictures_of_an_evening_show_what_the_commands_say_today() -> None:
+    spec = spec_from_file_location("draw_evening", ROOT / "docs" / "draw_evening.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name, (command, said) in module.answers("log", "stats").items():
+        svg = (ROOT / "docs" / f"evening-{name}.svg").read_text(encoding="utf-8")
+        shown = " ".join(ElementTree.fromstring(svg).itertext()).replace("\xa0", " ").split()
+        plain = re.sub(r"\x1b\[[\d;]*m", "", said).split()
+        assert set(command.split()) | set(plain) <= set(shown), f"run docs/draw_evening.py: {name}"
+    for name in module.SHOWN:
+        svg = (ROOT / "docs" / f"evening-{name}.svg").read_text(encoding="utf-8")
+        assert "http" not in svg.replace('xmlns="http://www.w3.org/2000/svg"', "")

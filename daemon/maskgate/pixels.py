@@ -148,6 +148,15 @@ def jpeg_of(picture: Picture, size: tuple[int, int], *, quality: int = 60) -> by
     return out.getvalue()
 
 
+def image_of(jpeg: bytes) -> Image:
+    """Decode what `jpeg_of` encoded; raise BadPhoto when it is no picture."""
+    try:
+        with Pillow.open(io.BytesIO(jpeg)) as image:
+            return np.array(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, ValueError) as error:
+        raise BadPhoto(f"the picture cannot be read: {error}") from None
+
+
 def load_photo(path: Path) -> Picture:
     """Read a photo upright and in RGB, shrunk to MAX_PHOTO_SIDE; raise BadPhoto when it cannot be."""
     try:

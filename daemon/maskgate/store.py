@@ -32,7 +32,7 @@ from maskgate.schema import (
     transaction,
 )
 from maskgate.seal import Master
-from maskgate.tally import Tally, tally
+from maskgate.tally import Asked, Held, Lead, Tally, held_against, leads, tally
 from maskgate.values import BadName, Embedding, StoreError, Template, UnknownSubject, cover_of
 
 __all__ = ["Anchor", "Event", "Finding", "Store", "Subject", "adopt_gallery", "open_store", "plain_name"]
@@ -181,6 +181,15 @@ class Store:
         )
         return [json.loads(row["detail"]) for row in found]
 
+    def qualities(self, model: str) -> list[dict[str, Any]]:
+        """What was measured of the picture of each of `templates`, in their order; empty where nothing was."""
+        found = self._rows(
+            "SELECT t.detail FROM templates AS t JOIN subjects AS s ON s.id = subject_id"
+            " WHERE model = ? AND revoked_at IS NULL ORDER BY t.id",
+            (model,),
+        )
+        return [json.loads(row["detail"]).get("quality") or {} for row in found]
+
     def enrol(
         self,
         name: str,
@@ -326,6 +335,17 @@ class Store:
         """Counts of the decisions of a time, of one state of the log."""
         with explained(self.path), snapshot(self._db):
             return tally(self._rows, since, until)
+
+    def held_against(
+        self, asked: Sequence[Asked], since: datetime | None = None, until: datetime | None = None
+    ) -> list[Held]:
+        """What would have become of the visits of a time, had a grant asked for each of `asked`."""
+        with explained(self.path), snapshot(self._db):
+            return held_against(self._rows, asked, since, until)
+
+    def leads(self, since: datetime | None = None, until: datetime | None = None) -> dict[str, Lead]:
+        """By name, how far people were above what was needed when they were recognised."""
+        return leads(self._rows, since, until)
 
     def anchor(self) -> Anchor:
         """What pins the log as it now is, to be kept outside of the gallery."""

@@ -218,3 +218,84 @@ def _first(day: date) -> date:
 
 def _new_year(day: date) -> date:
     return day.replace(month=1, day=1)
+
+
+# -- what other settings would have meant ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a grant would ask for."""
+
+    bare: float
+    masked: float
+    margin: float
+    agree: int
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What became of the log's visits when held against something asked."""
+
+    recognised: int
+    """Visits of people who were recognised then ..."""
+    missed: int
+    """... and how many of them would not be."""
+    strange: int
+    """Visits of faces that were nobody's then ..."""
+    passing: int
+    """... and how many of them at most would be taken for somebody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """By how much somebody's recognised visits exceed what was needed."""
+
+    visits: int
+    mean: float
+    """Score less threshold."""
+    lowest: float
+    masked: int
+    """Visits with a mask."""
+
+
+def held_against(
+    ask: Ask, asked: Sequence[Asked], since: datetime | None = None, until: datetime | None = None
+) -> list[Held]:
+    """Hold each visit of a time against each of `asked`.
+
+    A recognised visit counts by the lowest of its last `agree` looks, where the log has them; a strange one by its best
+    look alone, so that no more would pass than is said.
+    """
+    span, values = _span(since, until)
+    known, strange = ", ".join("?" * len(RECOGNISED)), ", ".join("?" * len(STRANGE))
+    sums, limits = [], []
+    for one in asked:
+        limit = "CASE WHEN masked THEN ? ELSE ? END"
+        sums.append(f"coalesce(sum(known AND (low{one.agree} < {limit} OR margin < ?)), 0)")
+        sums.append(f"coalesce(sum(NOT known AND score >= {limit} AND margin >= ?), 0)")
+        limits += [one.masked, one.bare, one.margin] * 2
+    looks = [f"coalesce(detail ->> '$.scores[#-{n}]', score)" for n in (2, 3)]
+    told = ", ".join(f"{one} AS s{i}" for i, one in enumerate(sums))
+    [row] = ask(
+        f"SELECT coalesce(sum(known), 0) AS known, count(*) AS n, {told} FROM (SELECT score, margin,"
+        f" masked >= 0.5 AS masked, reason IN ({known}) AS known, score AS low1, min(score, {looks[0]}) AS low2,"
+        f" min(score, {', '.join(looks)}) AS low3 FROM events WHERE score IS NOT NULL AND margin IS NOT NULL"
+        f" AND reason IN ({known}, {strange}) AND json_valid(detail){span})",
+        [*limits, *RECOGNISED, *RECOGNISED, *STRANGE, *values],
+    )
+    rest = row["n"] - row["known"]
+    return [Held(row["known"], row[f"s{2 * i}"], rest, row[f"s{2 * i + 1}"]) for i in range(len(asked))]
+
+
+def leads(ask: Ask, since: datetime | None = None, until: datetime | None = None) -> dict[str, Lead]:
+    """By present name, how far everybody was above what was needed when they were recognised."""
+    span, values = _span(since, until)
+    rows = ask(
+        "SELECT name, n, mean, lowest, masked FROM (SELECT subject_id, count(*) AS n, avg(score - threshold) AS mean,"
+        " min(score - threshold) AS lowest, sum(masked >= 0.5) AS masked FROM events"
+        f" WHERE subject_id IS NOT NULL AND score >= threshold AND reason IN ({', '.join('?' * len(RECOGNISED))}){span}"
+        " GROUP BY subject_id) JOIN subjects ON id = subject_id",
+        [*RECOGNISED, *values],
+    )
+    return {row["name"]: Lead(row["n"], row["mean"], row["lowest"], row["masked"] or 0) for row in rows}

@@ -32,6 +32,7 @@ COMMANDS = {
     "release": ("orders", "End a lockdown, or a gate held open."),
     "log": ("log", "Show decisions and changes; verify that they are as written."),
     "stats": ("stats", "Show who came when, what was refused and why, and how near the threshold."),
+    "tune": ("tuning", "Say what other settings would mean, whom to enrol again, who is like whom."),
     "status": ("status", "Show thresholds, gallery, networks and the running daemon."),
     "doctor": ("doctor", "Look the gate over, and say what mends what is wrong."),
     "config": ("settings", "Check or show the settings."),

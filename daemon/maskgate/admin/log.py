@@ -108,16 +108,24 @@ def log(
 
 @log.command()
 @click.argument("event", type=click.IntRange(1), metavar="ID")
+@click.option(
+    "--picture",
+    type=click.Choice(["auto", "kitty", "sixel", "blocks", "shades", "off"]),
+    default="auto",
+    show_default=True,
+    help="How a picture that was kept is drawn; auto asks the terminal.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV with a heading, a row for each look.")
 @click.pass_obj
-def show(session: Session, event: int, as_json: bool, as_csv: bool) -> None:
+def show(session: Session, event: int, picture: str, as_json: bool, as_csv: bool) -> None:
     """Tell everything about one event: its looks, what was needed, what took how long, which rule, which networks."""
     from maskgate.admin import showing
 
     with open_log(session) as store:
         found = store.event(event)
-        told = showing.story(found, store.started_before(event), picture=store.snapshot(event) is not None)
+        jpeg = store.snapshot(event)
+        told = showing.story(found, store.started_before(event), picture=jpeg is not None)
     if as_json:
         json_line(told)
     elif as_csv:
@@ -126,6 +134,8 @@ def show(session: Session, event: int, as_json: bool, as_csv: bool) -> None:
             row({"id": event, "look": number} | look)
     else:
         showing.tell(told, found)
+        if jpeg is not None:
+            showing.tell_picture(jpeg, picture)
 
 
 @log.command()

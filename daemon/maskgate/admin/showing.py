@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 BAR = 24
 """Columns of a bar."""
+PICTURE = 64
+"""Columns of a picture: 24 lines high, so that it can be seen whole."""
 LOOKS = {"at_ms": "after ms", "scores": "score", "margins": "margin", "masks": "masked", "live": "live"}
 """What is noted of each look, by its name in the event's detail: the heading it is shown under."""
 STAGES = ("motion", "detect", "refine", "align", "judge", "embed", "liveness", "match")
@@ -63,6 +65,18 @@ def tell(told: dict[str, Any], event: Event) -> None:
     if told["stages_ms"]:
         click.echo()
         _tell_stages(told["stages_ms"])
+
+
+def tell_picture(jpeg: bytes, how: str) -> None:
+    """Draw the picture that was kept, if this is a terminal or it is asked for in so many words."""
+    if how == "off" or (how == "auto" and ink.columns() is None):
+        return
+    from maskgate.admin import canvas
+    from maskgate.pixels import image_of
+
+    chosen = canvas.WAYS.get(how) or canvas.best_way()
+    click.echo()
+    click.echo(canvas.drawn(image_of(jpeg), min(ink.columns() or 80, PICTURE), chosen), color=True)
 
 
 def _lines(told: dict[str, Any], event: Event) -> Iterator[tuple[str, str]]:
