@@ -157,7 +157,6 @@ def ask(file: Path, args: list[str]) -> str:
         "FORCE_COLOR": "1",
         "COLUMNS": str(COLUMNS),
         "TERM": "xterm-256color",
-        "COLORTERM": "truecolor",
         "TZ": "UTC",
     }
     program = "from maskgate.admin import main; main()"

@@ -82,9 +82,9 @@ def test_the_pictures_of_an_evening_show_what_the_commands_say_today() -> None:
     spec.loader.exec_module(module)
     for name, (command, said) in module.answers("log", "stats").items():
         svg = (ROOT / "docs" / f"evening-{name}.svg").read_text(encoding="utf-8")
-        shown = " ".join(ElementTree.fromstring(svg).itertext()).replace("\xa0", " ").split()
-        plain = re.sub(r"\x1b\[[\d;]*m", "", said).split()
-        assert set(command.split()) | set(plain) <= set(shown), f"run docs/draw_evening.py: {name}"
+        shown = re.findall(r"\w+", " ".join(ElementTree.fromstring(svg).itertext()))
+        plain = re.findall(r"\w+", re.sub(r"\x1b\[[\d;]*m", "", f"{command} {said}"))
+        assert set(plain) <= set(shown), f"run docs/draw_evening.py: {name}"
     for name in module.SHOWN:
         svg = (ROOT / "docs" / f"evening-{name}.svg").read_text(encoding="utf-8")
         assert "http" not in svg.replace('xmlns="http://www.w3.org/2000/svg"', "")

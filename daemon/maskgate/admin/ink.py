@@ -17,15 +17,15 @@ EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 def is_terminal() -> bool:
-    """Tell whether somebody looks on."""
-    return sys.stdout.isatty()
+    """Tell whether somebody looks on, or FORCE_COLOR says so."""
+    return sys.stdout.isatty() or bool(os.environ.get("FORCE_COLOR"))
 
 
 def coloured() -> bool:
     """Tell whether colours may be used: on a terminal that has them, unless NO_COLOR is set (no-color.org)."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
-    return bool(os.environ.get("FORCE_COLOR")) or is_terminal()
+    return is_terminal()
 
 
 def blocks() -> bool:
@@ -38,7 +38,7 @@ def columns() -> int | None:
     """How wide the terminal is; None where there is none, and nothing is cut off."""
     import shutil
 
-    return shutil.get_terminal_size((80, 24)).columns if is_terminal() or os.environ.get("FORCE_COLOR") else None
+    return shutil.get_terminal_size((80, 24)).columns if is_terminal() else None
 
 
 def inked(text: str, meaning: str | None) -> str:

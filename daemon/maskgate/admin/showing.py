@@ -149,7 +149,7 @@ def _tell_looks(looks: list[dict[str, Any]], event: Event) -> None:
     """Print a line for each look, its score as a bar with the threshold in it."""
     needs = event.detail.get("needs") or {}
     heads = [f"{head:>10}" for name, head in LOOKS.items() if name in looks[0]]
-    click.echo(ink.inked("look" + "".join(heads) + "  score, and | what was needed", ink.FAINT), color=ink.coloured())
+    click.echo(ink.inked("look" + "".join(heads) + "  score | needed", ink.FAINT), color=ink.coloured())
     for number, look in enumerate(looks, 1):
         masked = (look.get("masks") or 0.0) >= 0.5
         limit = needs.get("masked" if masked else "bare", event.threshold)

@@ -75,14 +75,21 @@ def line_of(event: Event, *, times: str, id_width: int, most: int | None) -> str
     word = {None: event.kind, True: "GRANTED", False: "refused"}[event.granted]
     who = event.subject or ("stranger" if event.kind == "decision" else "")
     named = ink.padded(ink.cut(who, WHO) if most else who, WHO)
-    tail = f"  {ink.steadied(named)}  {', '.join(_why(event))}" if who else f"  {', '.join(_why(event))}"
     room = None if most is None else most - ink.width(head)
-    body = f"{word:<{WORD}}{tail}".rstrip()
-    if room is not None:
-        body = ink.cut(body, room)
+    body = f"{word:<{WORD}}  {ink.steadied(named) + '  ' if who else ''}" + _fitting(event, room, WORD + 2, named)
+    body = body.rstrip() if room is None else ink.cut(body.rstrip(), room)
     word = ink.cut(word, max(room, 1)) if room is not None else word
     meaning = {None: ink.STRONG if _alarms(event) else None, True: ink.GOOD, False: ink.BAD}[event.granted]
     return head + ink.inked(word, meaning) + body[len(word) :]
+
+
+def _fitting(event: Event, room: int | None, before: int, named: str) -> str:
+    """Say why, as far as it fits: no number is cut in two, but the first is always there."""
+    words = list(_why(event))
+    left = None if room is None else room - before - (ink.width(named) + 2 if named.strip() else 0)
+    while left is not None and len(words) > 1 and ink.width(", ".join(words)) > left:
+        words.pop()
+    return ", ".join(words)
 
 
 def _alarms(event: Event) -> bool:

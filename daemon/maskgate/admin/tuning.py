@@ -227,13 +227,13 @@ def _print(trials: Sequence[Trial], pairs: Sequence[Pair], weak: Sequence[Weak],
     click.echo()
     _say("who may be taken for whom")
     if pairs:
-        table(("", "", "score", "needed"), [(pair.one, pair.other, pair.score, needed) for pair in pairs])
+        table(("one", "other", "score", "needed"), [(pair.one, pair.other, pair.score, needed) for pair in pairs])
     else:
         click.echo(f"nobody: no two people are within {NEAR} of what a grant asks for")
     click.echo()
     _say("whom to enrol again")
     if weak:
-        table(("", ""), [(one.name, one.why) for one in weak])
+        table(("name", "why"), [(one.name, one.why) for one in weak])
     else:
         click.echo("nobody: no photo is weak, and nobody is recognised narrowly")
 
