@@ -169,7 +169,7 @@ def drawn(command: str, said: str) -> str:
     """Return the SVG of a terminal with a command and its answer, with no font from elsewhere."""
     console = Console(width=COLUMNS, record=True, file=StringIO(), force_terminal=True, color_system="truecolor")
     console.print(Text.from_ansi(f"$ {command}\n{said.rstrip()}"), soft_wrap=False)
-    frame = re.sub(r"@font-face \{\{.*?\}\}\n", "", CONSOLE_SVG_FORMAT, flags=re.S)
+    frame = re.sub(r"@font-face \{\{.*?\}\}\n|<!--.*?-->\n", "", CONSOLE_SVG_FORMAT, flags=re.S)
     return console.export_svg(title="", theme=SVG_EXPORT_THEME, code_format=frame, unique_id="maskgate")
 
 
