@@ -38,7 +38,6 @@ LAST = datetime(2026, 11, 25, 20, 15, tzinfo=UTC)
 PEOPLE = ("Ada", "Ben", "王小明", "علي حسن", "Zoë")
 SHOWN = {
     "log": ("log", "--until", "2026-11-25T20:30", "--limit", "16"),
-    "why": ("log", "why", "{refused}"),
     "show": ("log", "show", "{granted}"),
     "stats": ("stats", "--since", "2026-10-28"),
     "tune": ("tune", "--since", "2026-10-28"),

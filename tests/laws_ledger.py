@@ -20,7 +20,7 @@ from typing import Any
 from ledgers import is_found, mutated, mutations, plain_log, tampering, write_log
 from maskgate import ledger, vault
 from maskgate.chain import Head
-from maskgate.events import stamp
+from maskgate.events import as_json, stamp
 from maskgate.store import Event, Store, open_store
 from maskgate.values import StoreError
 from worlds import person
@@ -109,10 +109,29 @@ def long_log(path: Path, count: int, people: int = 50) -> None:
                 yield (
                     *(stamp(START + number * step), "decision", who, int(reason == "granted"), reason),
                     *(dice.random(), dice.random(), 0.4, dice.random(), dice.random(), None),
-                    f'{{"frames": {number % 12}, "usable_to_decision_ms": {number % 900}}}',
+                    as_json(detail_of(number, 12 if reason == "unknown" else 3)),
                 )
 
         append_many(store, rows())
+
+
+def detail_of(number: int, looks: int) -> dict[str, Any]:
+    """Return as much as a decision after so many looks notes."""
+    shares = [round((number * 7 + look * 13) % 100 / 100, 3) for look in range(looks)]
+    return {
+        "frames": looks,
+        "usable_to_decision_ms": number % 900,
+        "at_ms": [look * 133 for look in range(looks)],
+        "scores": shares,
+        "margins": shares,
+        "masks": shares,
+        "live": shares,
+        "ms": dict.fromkeys(("motion", "detect", "refine", "align", "judge", "embed", "liveness", "match"), 21.4),
+        "needs": {"bare": 0.4111, "masked": 0.3972, "margin": 0.05, "agree": 3, "live": 0.0},
+        "cue": "passive",
+        "cues": {"passive": ["live", 0.912], "carried": ["nothing", None]},
+        "model": MODEL[:16],
+    }
 
 
 def append_many(store: Store, rows: Iterable[Sequence[Any]]) -> None:
@@ -143,6 +162,10 @@ def questions(store: Store) -> Iterator[tuple[str, Callable[[], Any]]]:
                     for reason in (None, *REASONS):
                         how = {"since": since, "until": until, "person": who, "denied": denied, "reason": reason}
                         yield f"events {how}", lambda how=how: list(store.events(**how, limit=100))  # type: ignore[misc]
+    for who in (None, "Person 49"):
+        for reason in (None, *REASONS):
+            how = {"person": who, "reason": reason, "masked": True, "hours": ("22:00", "06:00")}
+            yield f"events {how}", lambda how=how: list(store.events(**how, limit=100))  # type: ignore[misc]
     last = store.last_id()
     for who in (None, "Person 7"):
         yield f"follow {who}", lambda who=who: list(store.events(after_id=last - 50, person=who))  # type: ignore[misc]

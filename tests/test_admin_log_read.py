@@ -179,6 +179,19 @@ def test_times_are_told_as_they_were_or_as_ages(house: House) -> None:
     assert re.search(r"2026-01-02 \d\d:00:00 +\d+ \w+ ago", both)
 
 
+def test_a_closed_stdout_is_no_traceback(house: House) -> None:
+    command = ["sh", "-c", '"$@" >&-', "sh", *COMMAND, "--config", str(house.path), "log"]
+    done = subprocess.run(command, env=environment(), capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_name_is_found_in_a_locale_that_has_no_such_letters(house: House) -> None:
+    house.enrol("王小明")
+    old = environment(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    out, _ = house.start("log", "--person", "王小明", env=old).communicate(timeout=60)
+    assert out.decode().split()[3:] == ["enrolled", "王小明", "by", "test"]
+
+
 # -- one event ---------------------------------------------------------------------------------------------------------
 
 

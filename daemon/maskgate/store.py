@@ -534,7 +534,9 @@ _SUBJECTS = """SELECT s.id, name, s.created_at, revoked_at, count(t.id) AS templ
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).strip()
+    # In an old locale the bytes of an argument that are no ASCII arrive as surrogates.
+    told = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return unicodedata.normalize("NFC", told).strip()
 
 
 def _unknown(name: str) -> UnknownSubject:

@@ -108,6 +108,8 @@ def cli(ctx: click.Context, path: Path | None) -> None:
 
 def main() -> None:
     """Run the command line. When the reader of its output goes away, it ends quietly with 1."""
+    if sys.stdout is None:  # closed by whoever started it: `maskgate log >&-`
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     try:
         try:
             cli(prog_name="maskgate")
