@@ -252,10 +252,9 @@ def test_without_a_daemon_the_command_says_so(path: Path) -> None:
         list(ask(path, "status"))
 
 
-def test_a_daemon_that_hangs_is_reported(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "ANSWER_S", 0.2)
+def test_a_daemon_that_hangs_is_reported(path: Path) -> None:
     with listen(path), pytest.raises(DaemonError, match=r"has not answered for 0\.2 s"):
-        list(ask(path, "status"))
+        list(ask(path, "status", answer_s=0.2))
 
 
 def test_an_answer_that_breaks_off_is_an_error(path: Path) -> None:

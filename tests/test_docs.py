@@ -7,6 +7,7 @@ import tomllib
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from xml.etree import ElementTree
+from types import ModuleType
 
 from click import Context, Group
 
@@ -49,13 +50,23 @@ def test_every_file_the_documents_link_to_is_there() -> None:
             assert (path.parent / target).exists(), target
 
 
-def test_the_picture_of_the_wiring_is_what_its_script_draws() -> None:
-    spec = spec_from_file_location("draw_wiring", ROOT / "docs" / "draw_wiring.py")
+def script(name: str) -> ModuleType:
+    """Load a script that draws pictures."""
+    spec = spec_from_file_location(name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert (ROOT / "docs" / "wiring.svg").read_text(encoding="utf-8") == module.drawn()
+    return module
+
+
+def test_the_picture_of_the_wiring_is_what_its_script_draws() -> None:
+    assert (ROOT / "docs" / "wiring.svg").read_text(encoding="utf-8") == script("draw_wiring").drawn()
+
+
+def test_the_pictures_of_screens_are_what_the_commands_draw() -> None:
+    for name, text in script("draw_screens").pictures().items():
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, f"{name}: python docs/draw_screens.py"
 
 
 def test_the_wiring_guides_settings_are_those_of_the_gate() -> None:

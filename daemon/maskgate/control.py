@@ -98,10 +98,10 @@ def listen(path: Path) -> Iterator[Requests]:
                 request.close()
 
 
-def ask(path: Path, name: str, **args: Any) -> Iterator[dict[str, Any]]:
+def ask(path: Path, name: str, *, answer_s: float = ANSWER_S, **args: Any) -> Iterator[dict[str, Any]]:
     """Send a request to the daemon and yield its answers until it closes; DaemonError when there is none to be had."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(ANSWER_S)
+        connection.settimeout(answer_s)
         try:
             connection.connect(str(path))
             connection.sendall(_line({"request": name, "args": args}))
@@ -109,7 +109,7 @@ def ask(path: Path, name: str, **args: Any) -> Iterator[dict[str, Any]]:
                 for line in lines:
                     yield _answer(path, line)
         except TimeoutError as error:
-            raise DaemonError(f"{path}: the daemon has not answered for {ANSWER_S:g} s; look at its log") from error
+            raise DaemonError(f"{path}: the daemon has not answered for {answer_s:g} s; look at its log") from error
         except PermissionError as error:
             raise DaemonError(f"{path}: may not be used by you; use sudo or join the group maskgate") from error
         except (FileNotFoundError, ConnectionRefusedError) as error:

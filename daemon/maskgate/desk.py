@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import base64
 import time
+from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
+
 from maskgate import __version__, config, decide
+from maskgate.camera import Frame
 from maskgate.control import Request, Requests
 from maskgate.faces import Faces
 from maskgate.match import Gallery
 from maskgate.values import FAULTS, Embedding, Quality, Sighting
 
+PICTURE_S, PICTURE = 0.4, (80, 60)
+"""How often somebody who enrols at a terminal gets a small grey picture, and its width and height."""
 SHOT_GAP_S = 0.5
 """Between two shots of an enrolment the person should have moved a little."""
 ENROL_S = 90.0
 """An enrolment at the gate gives up after this long: nobody is let in meanwhile."""
 MOST_SHOTS = 10
+RATE_S = 3.0
+"""Frames are counted over this time for the rate that is shown; a face seen longer ago is gone."""
 ORDERS = ("unlock", "hold_open", "lockdown", "release")
 LONGEST_REASON = 200
 LONGEST_HOLD_S = 86_400.0
@@ -27,6 +35,8 @@ LONGEST_HOLD_S = 86_400.0
 class Seen(Protocol):
     """What the desk needs of a moment of the loop."""
 
+    @property
+    def frame(self) -> Frame: ...
     @property
     def sighting(self) -> Sighting | None: ...
     @property
@@ -48,6 +58,9 @@ class Hands(Protocol):
     def standing(self) -> dict[str, Any]:
         """Return how lock and door stand, as JSON values."""
 
+    def recent(self) -> list[dict[str, Any]]:
+        """Return the latest events as JSON values, newest last."""
+
     def obey(self, order: str, *, actor: str, for_s: float | None, reason: str | None) -> str | None:
         """Record an administrator's order and carry it out; return why not, None when it was."""
 
@@ -61,6 +74,7 @@ class Sitting:
     began_s: float
     shots: list[tuple[Embedding, Quality]] = field(default_factory=list)
     last_shot_s: float = float("-inf")
+    pictured_s: float = float("-inf")
 
 
 class Desk:
@@ -75,6 +89,8 @@ class Desk:
         self._sitting: Sitting | None = None
         self._began_s = time.monotonic()
         self._frames = 0
+        self._frames_s: deque[float] = deque(maxlen=256)
+        self._sighting: tuple[float, Sighting] | None = None
         self._frame_s: float | None = None
         self._form = ""
         self._last: decide.Decision | None = None
@@ -90,15 +106,18 @@ class Desk:
             self._frames += 1
             self._frame_s = time.monotonic()
             self._form = moment.form
+            self._frames_s.append(self._frame_s)
+            if moment.sighting is not None:
+                self._sighting = self._frame_s, moment.sighting
             self._last = moment.decision or self._last
         while (request := self._requests.pending()) is not None:
             self._take(request)
         if self._sitting is not None:
-            self._continue(self._sitting, moment.sighting if moment else None)
+            self._continue(self._sitting, moment)
 
     def _take(self, request: Request) -> None:
-        if request.name == "status":
-            request.reply(self._status())
+        if request.name in ("status", "watch"):
+            request.reply(self._status() if request.name == "status" else self._watched())
             request.close()
         elif request.name == "enrol":
             self._begin(request)
@@ -153,8 +172,25 @@ class Desk:
                 "granted": self._last.granted,
                 "reason": self._last.reason,
                 "subject": self._last.subject,
+                "score": self._last.score,
+                "threshold": self._last.threshold,
+                "margin": self._last.margin,
+                "masked": self._last.masked,
+                "live": self._last.live,
             },
         }
+
+    def _watched(self) -> dict[str, Any]:
+        """Describe what somebody who watches wants besides: how fast frames come, what is seen, what happened last."""
+        now_s = time.monotonic()
+        rate = sum(now_s - at_s <= RATE_S for at_s in self._frames_s) / RATE_S
+        sighting = None
+        if self._sighting is not None and now_s - self._sighting[0] <= RATE_S:
+            seen = self._sighting[1]
+            quality = asdict(seen.quality)
+            faults = list(quality.pop("faults"))
+            sighting = {"faults": faults, "masked": seen.masked, "live": seen.live, "quality": quality}
+        return self._status() | {"fps": round(rate, 1), "sighting": sighting, "events": self._hands.recent()}
 
     def _camera_is_alive(self, now_s: float) -> bool:
         return self._frame_s is not None and now_s - self._frame_s < self._settings.camera.stall_s
@@ -170,13 +206,17 @@ class Desk:
         else:
             self._sitting = Sitting(request, wanted, time.monotonic())
 
-    def _continue(self, sitting: Sitting, sighting: Sighting | None) -> None:
+    def _continue(self, sitting: Sitting, moment: Seen | None) -> None:
         """Take a shot if this frame gives one, and tell the client what is seen."""
-        now_s = time.monotonic()
+        now_s, sighting = time.monotonic(), moment.sighting if moment else None
         if sighting is not None and sighting.probe is not None and self._gives_shot(sitting, sighting, now_s):
             sitting.shots.append((sighting.probe, sighting.quality))
             sitting.last_shot_s = now_s
-        alive = sitting.request.reply(_progress(sitting, sighting))
+        progress = _progress(sitting, sighting)
+        if moment is not None and sitting.request.args.get("picture") and now_s - sitting.pictured_s >= PICTURE_S:
+            progress["picture"] = _small(moment.frame, sighting)
+            sitting.pictured_s = now_s
+        alive = sitting.request.reply(progress)
         if len(sitting.shots) == sitting.wanted:
             sitting.request.reply({"done": True, "model": self._faces.embedder, "shots": _shots(sitting)})
         elif now_s - sitting.began_s > ENROL_S:
@@ -194,14 +234,31 @@ class Desk:
 def _progress(sitting: Sitting, sighting: Sighting | None) -> dict[str, Any]:
     """Say what is seen, and what would help."""
     faults = list(sighting.quality.faults) if sighting else []
+    quality = None if sighting is None else {k: v for k, v in asdict(sighting.quality).items() if k != "faults"}
     return {
         "face": sighting is not None,
+        "quality": quality,
         "faults": faults,
         "say": _advice(sighting, faults),
         "masked": round(sighting.masked, 3) if sighting else 0.0,
         "taken": len(sitting.shots),
         "wanted": sitting.wanted,
     }
+
+
+def _small(frame: Frame, sighting: Sighting | None) -> str:
+    """Word a picture as HEIGHTxWIDTH:base64 of grey bytes, the face in a frame."""
+    luma = frame.lores.luma()
+    height, wide = luma.shape
+    columns, rows = PICTURE
+    small = luma[np.arange(rows) * height // rows][:, np.arange(columns) * wide // columns].copy()
+    if sighting is not None:
+        across, down = columns / frame.main.size[0], rows / frame.main.size[1]
+        left, top, right, bottom = sighting.face.box
+        x = np.clip([round(left * across), round(right * across)], 0, columns - 1)
+        y = np.clip([round(top * down), round(bottom * down)], 0, rows - 1)
+        small[y[0] : y[1] + 1, x] = small[y, x[0] : x[1] + 1] = 255
+    return f"{rows}x{columns}:{base64.b64encode(small.tobytes()).decode()}"
 
 
 def _advice(sighting: Sighting | None, faults: list[str]) -> str:

@@ -262,6 +262,10 @@ class Hands:
             "tampered": door.tampered,
         }
 
+    def recent(self) -> list[dict[str, Any]]:
+        """Return the latest events as JSON values, newest last."""
+        return self._report.recent()
+
     # -- the log -----------------------------------------------------------------------------------------------------
 
     def note(self, kind: str, *, at: str = "", **detail: object) -> None:

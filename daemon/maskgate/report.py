@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pwd
+from collections import deque
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -29,6 +30,8 @@ EVERYDAY = frozenset(
     {"granted", "started", "stopped", "camera_back", "door_opened", "door_closed", "rex", "tamper_over"}
 )
 """Kinds and reasons of an ordinary day; whatever is in none of these lists is a notice."""
+RECENT = 10
+"""Events that are kept at hand for whoever watches."""
 FIELDS = ("score", "threshold", "margin", "masked", "live")
 
 
@@ -38,14 +41,22 @@ class Report:
     def __init__(self, store: Store, settings: config.Report) -> None:
         """Tell of events in `store` as the settings want it."""
         self._store, self._settings = store, settings
+        self._recent: deque[Event] = deque(maxlen=RECENT)
+        with suppress(StoreError):
+            self._recent.extend(store.events(limit=RECENT))
         self._outlet = Outlet(Path(settings.hooks_socket)) if settings.hooks else None
 
     def tell(self, event: Event) -> None:
         """Say an event as a log line, and send it to the hooks; its id is 0 when it could not be recorded."""
+        self._recent.append(event)
         event = event if self._settings.log_names else self._nameless(event)
         log.log(level_of(event), "%s", line_of(event), extra={"fields": fields_of(event)})
         if self._outlet is not None:
             self._outlet.send(json_of(event))
+
+    def recent(self) -> list[dict[str, Any]]:
+        """Return the latest events as JSON values, newest last, without their detail."""
+        return [{key: value for key, value in json_of(event).items() if key != "detail"} for event in self._recent]
 
     def _nameless(self, event: Event) -> Event:
         """Put numbers for names: the subject's in the gallery, the administrator's in the system."""

@@ -35,11 +35,6 @@ def doctor(session: Session, as_json: bool, root: Path) -> None:
 
     Exits with 1 when a check fails. Warnings do not count. Run it as root or the gate's own user: what you may not
     see, it cannot check.
-
-    \b
-    Examples:
-      sudo maskgate doctor
-      sudo maskgate doctor --json > doctor.json     to send with a report
     """
     findings: list[Finding] = []
     for found in _findings(session, Machine(root)):

@@ -298,11 +298,12 @@ def _refuse_twin(office: Office, name: str, probe: Embedding, cover: Cover, *, o
 
 
 def _at_gate(office: Office, name: str, shots: int) -> Outcome:
-    """Let the running daemon take shots, saying meanwhile what it sees and asks for; then enrol them."""
+    """Let the running daemon take shots, showing meanwhile what it sees and asks for; then enrol them."""
+    from maskgate.admin.sitting import sit
     from maskgate.values import Cover, DaemonError
 
     plain = _usable_name(office.store, name)
-    answer = _sitting(Path(office.settings.control.socket), shots)
+    answer = sit(office.settings, plain, shots)
     if answer["model"] != office.faces.embedder:
         raise DaemonError("the daemon runs another model than is installed; restart it: systemctl restart maskgate")
     taken = [_received(shot) for shot in answer["shots"]]
@@ -314,24 +315,6 @@ def _at_gate(office: Office, name: str, shots: int) -> Outcome:
         return Outcome(plain, rejected=(str(error),))
     office.store.enrol(plain, taken, model=office.faces.embedder, source="camera", actor=actor())
     return Outcome(plain, len(taken))
-
-
-def _sitting(socket: Path, shots: int) -> dict[str, Any]:
-    """Ask the daemon for shots and return its last answer; DaemonError when it gives up or goes away."""
-    from maskgate.control import ask
-    from maskgate.values import DaemonError
-
-    said = ""
-    for answer in ask(socket, "enrol", shots=shots):
-        if "error" in answer:
-            raise DaemonError(str(answer["error"]))
-        if answer.get("done"):
-            return answer
-        line = f"{answer['taken']} of {answer['wanted']} shots: {answer['say']}"
-        if line != said:
-            click.echo(line, err=True)
-            said = line
-    raise DaemonError("the daemon ended the enrolment; nothing was enrolled, look at its log and try again")
 
 
 def _received(shot: dict[str, Any]) -> Shot:

@@ -35,12 +35,7 @@ def _settings(session: Session) -> config.Report:
 @hooks.command("list")
 @click.pass_obj
 def list_hooks(session: Session) -> None:
-    """Say which files are run, and why others are not; exits with 1 when there are such.
-
-    \b
-    Examples:
-      maskgate hooks list
-    """
+    """Say which files are run, and why others are not; exits with 1 when there are such."""
     from maskgate.hooks import executables
 
     ready, refused = executables(Path(_settings(session).hooks))
@@ -55,13 +50,7 @@ def list_hooks(session: Session) -> None:
 @hooks.command()
 @click.pass_obj
 def test(session: Session) -> None:
-    """Send an event of the kind "test" to the hooks, as the daemon sends its own.
-
-    \b
-    Examples:
-      sudo maskgate hooks test
-      journalctl -u maskgate-hooks -n 20     what they said to it
-    """
+    """Send an event of the kind "test" to the hooks, as the daemon sends its own."""
     import logging
 
     from maskgate.admin.session import actor
@@ -85,12 +74,7 @@ def test(session: Session) -> None:
 @hooks.command()
 @click.pass_obj
 def run(session: Session) -> None:
-    """Wait for events and run the hooks; systemd does this, as a user who may do nothing.
-
-    \b
-    Examples:
-      maskgate --config maskgate.toml hooks run     by hand, where there is no systemd
-    """
+    """Wait for events and run the hooks; systemd does this, as a user who may do nothing."""
     import logging
     import signal
     import sys
