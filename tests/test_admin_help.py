@@ -119,6 +119,20 @@ def test_a_slip_is_told_what_was_probably_meant(house: House, words: tuple[str, 
     assert "Did you mean" in ran.err or "Possible" in ran.err
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("anna b", "did you mean 'Anna B.'?"),
+        ("王小", "did you mean '王小明'?"),
+        ("Zacharias", "`maskgate people` lists"),
+    ],
+)
+def test_a_name_that_nobody_has_is_told_who_has_one_like_it(house: House, name: str, said: str) -> None:
+    house.enrol("Anna B.", "王小明")
+    for command in (("show", name), ("revoke", name), ("log", "--person", name)):
+        assert said in house.run(*command).failure
+
+
 def test_exit_codes_are_as_the_topic_says(house: House) -> None:
     assert house.run("config", "check").code == 0
     assert house.run("people").code == 1

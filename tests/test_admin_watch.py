@@ -113,6 +113,7 @@ class Tmux:
         self.resize(columns, rows)
         self.modes = termios.tcgetattr(slave)
         variables = environment(TERM="xterm-256color", PYTHONUTF8="1")
+        variables |= {"COLUMNS": "33", "LINES": "7"}  # what a shell may have left behind
         variables.pop("NO_COLOR", None)
         command = [*COMMAND, "--config", str(house.path), "watch"]
         self.process = subprocess.Popen(
@@ -145,10 +146,9 @@ class Tmux:
     def screen(self) -> str:
         """What is shown, since it was last cleared, styles left out."""
         shown: dict[int, str] = {}
-        for part in bytes(self.sent).decode(errors="replace").rpartition("\x1b[2J")[2].split("\x1b[K"):
-            found = re.search(r"\x1b\[(\d+)H(.*)$", part, re.S)
-            if found:
-                shown[int(found[1])] = re.sub(r"\x1b\[[\d;]*m", "", found[2])
+        sent = bytes(self.sent).decode(errors="replace").rpartition("\x1b[2J")[2]
+        for row, line in re.findall(r"\x1b\[(\d+)H\x1b\[K((?:[^\x1b]|\x1b\[[\d;]*m)*)", sent):
+            shown[int(row)] = re.sub(r"\x1b\[[\d;]*m", "", line)
         return "\n".join(shown.get(row, "") for row in range(1, self.rows + 1))
 
     def wait(self, condition: Callable[[], object], within_s: float = 60.0) -> None:

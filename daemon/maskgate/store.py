@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -169,7 +170,7 @@ class Store:
         """One of `subjects`; UnknownSubject when nobody has that name."""
         found = self._rows(f"{_SUBJECTS} WHERE erased_at IS NULL AND name = ? GROUP BY s.id", (_folded(name),))
         if not found:
-            raise _unknown(name)
+            raise self._unknown(name)
         return _subject(found[0])
 
     def details(self, name: str, model: str) -> list[dict[str, Any]]:
@@ -267,7 +268,7 @@ class Store:
         with self._change() as master:
             subject_id = self._find(name)
             if subject_id is None:
-                raise _unknown(name)
+                raise self._unknown(name)
             pseudonym = f"{PSEUDONYM}{subject_id}"
             secrets = erasure.secrets_of(self._rows, subject_id, pseudonym)
             if secrets.names:
@@ -310,7 +311,7 @@ class Store:
         """
         subject_id = None if person is None else self._find(person)
         if person is not None and subject_id is None:
-            raise _unknown(person)
+            raise self._unknown(person)
         question = Question(since, until, subject_id, denied, reason, masked, hours)
         if after_id is not None:
             return events.follow(self._rows, question, after_id=after_id, limit=limit)
@@ -485,8 +486,16 @@ class Store:
     def _id_of(self, name: str) -> int:
         subject_id = self._find(name)
         if subject_id is None or name.startswith(PSEUDONYM):
-            raise _unknown(name)
+            raise self._unknown(name)
         return subject_id
+
+    def _unknown(self, name: str) -> UnknownSubject:
+        """Say that nobody has that name, and who has one like it."""
+        names = [row["name"] for row in self._rows("SELECT name FROM subjects WHERE erased_at IS NULL")]
+        lower = {known.casefold(): known for known in names}
+        near = get_close_matches(_folded(name).casefold(), lower, 1, 0.75)
+        mean = f"did you mean {lower[near[0]]!r}?" if near else "`maskgate people` lists everyone"
+        return UnknownSubject(f"{name[:_SHOWN]!a}: nobody of that name is enrolled, {mean}")
 
     def _named_by(self, event: Event) -> int | None:
         if event.subject is None:
@@ -537,10 +546,6 @@ def _folded(name: str) -> str:
     # In an old locale the bytes of an argument that are no ASCII arrive as surrogates.
     told = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return unicodedata.normalize("NFC", told).strip()
-
-
-def _unknown(name: str) -> UnknownSubject:
-    return UnknownSubject(f"{name[:_SHOWN]!a}: nobody of that name is enrolled, `maskgate people` lists everyone")
 
 
 def _subject(row: dict[str, Any]) -> Subject:

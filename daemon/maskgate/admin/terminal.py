@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import sys
 import termios
@@ -71,7 +70,8 @@ class Terminal:
     @property
     def size(self) -> os.terminal_size:
         """Columns and lines, as they are now."""
-        return shutil.get_terminal_size()
+        # Asked of the terminal itself: $COLUMNS, which shutil believes first, stays as it was when a window changes.
+        return os.get_terminal_size(self._out)
 
     def draw(self, lines: Sequence[Sequence[Span]]) -> None:
         """Show lines from the top, cut to the screen; what has not changed is not sent."""
@@ -82,7 +82,8 @@ class Terminal:
         wanted = [fitted(line, size.columns, colour=self._colour) for line in lines[: size.lines]]
         wanted += [""] * (size.lines - len(wanted))
         before = self._shown or [""] * size.lines
-        changed = [f"\x1b[{i + 1}H{line}\x1b[K" for i, line in enumerate(wanted) if line != before[i]]
+        # Erased before it is written: the cursor stays on the last column, which erasing afterwards would take.
+        changed = [f"\x1b[{i + 1}H\x1b[K{line}" for i, line in enumerate(wanted) if line != before[i]]
         if changed:
             self._send("".join(changed).encode(sys.stdout.encoding or "ascii", "replace"))
         self._shown = wanted

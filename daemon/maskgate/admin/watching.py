@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 1.0
 """How often the daemon is asked."""
-ANSWER_S = 2.0
+ANSWER_S = 4.0
 """A daemon that has not answered after this long is said not to; it is asked again."""
 SAID_S = 5.0
 """How long the outcome of an order stands."""
