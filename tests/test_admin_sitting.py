@@ -110,6 +110,7 @@ class Moment:
     """A moment with a dark frame and a face in its middle."""
 
     decision = None
+    form = ""
     sighting = sighting(0.0, x=640, height=480)
     frame = Frame(
         main=Picture.from_rgb(np.zeros((960, 1280, 3), np.uint8)),
