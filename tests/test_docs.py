@@ -6,8 +6,8 @@ import re
 import tomllib
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from xml.etree import ElementTree
 from types import ModuleType
+from xml.etree import ElementTree
 
 from click import Context, Group
 
