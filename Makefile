@@ -4,15 +4,12 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-SUITE ?= trixie
-
-.PHONY: help demo test rig test-install test-models prove format bench install uninstall clean
+.PHONY: help demo test rig test-models prove format bench install uninstall clean
 
 help:
 	@echo 'make demo           replay the shipped visits through the production loop'
 	@echo 'make test           format check, lint, types, import contracts, tests: all that CI runs'
-	@echo 'make rig            try the service and its unit under systemd in a fresh Debian (root; PART=service tries one)'
-	@echo 'make test-install   install, boot, kill and uninstall in a fresh Debian (SUITE=bookworm or trixie; root)'
+	@echo 'make rig            install, boot, kill, hang, upgrade, remove it in fresh Debian roots (root; PART=service tries one)'
 	@echo 'make test-models    remake the masked-face network on a handful of faces, to prove the scripts (minutes, 5 GB)'
 	@echo 'make prove          try the laws of lock, log and store at full size (hours; tests/prove.py tries a part)'
 	@echo 'make format         put the code into the format that make test asks for'
@@ -37,9 +34,6 @@ prove: $(VENV)/test.stamp
 
 rig:
 	@cd tests && python3 -m rig $(PART)
-
-test-install:
-	@tests/install_for_real $(SUITE)
 
 test-models:
 	@tests/remake_models

@@ -1,4 +1,4 @@
-"""The installer refuses in one clear line, before it has changed anything; `make test-install` installs for real."""
+"""The installer refuses in one clear line, before it has changed anything; `make rig` installs for real."""
 
 from __future__ import annotations
 

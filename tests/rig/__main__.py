@@ -2,8 +2,8 @@
 
     PYTHONPATH=tests python3 -m rig [PART...]
 
-RIG_CACHE is where roots are kept (~/.cache/maskgate-rig), RIG_PATIENCE multiplies every time limit. Ends with 0 when
-every check of every part held, else with 1.
+RIG_CACHE is where roots are kept (~/.cache/maskgate-rig), RIG_PATIENCE multiplies every time limit, SUITE names the
+only suite that the installer is tried in. Ends with 0 when every check of every part held, else with 1.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rig.enclosure import enclose, end_the_rest
 from rig.report import Failed, PartOver, Report
 from rig.shell import PATIENCE
 
-PARTS = {"service": 900, "unit": 60}
+PARTS = {"service": 900, "installer": 1800, "unit": 60}
 """How long each part may take, seconds, roots not yet made included."""
 
 

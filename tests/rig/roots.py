@@ -78,9 +78,11 @@ class Root:
         """Yield the root, writable; what is written is gone afterwards."""
         upper = WORK / f"{name}.upper"
         upper.mkdir(parents=True)
-        with _mounted(self.layers(), upper) as root:
-            yield root
-        shutil.rmtree(upper)
+        try:
+            with _mounted(self.layers(), upper) as root:
+                yield root
+        finally:
+            shutil.rmtree(upper)
 
 
 @contextmanager
