@@ -318,6 +318,19 @@ def test_a_gallery_that_cannot_be_read_admits_nobody(
         assert not len(roster.gallery)
 
 
+def test_a_change_is_seen_by_a_loop_whose_clock_begins_anew(
+    faces: Faces, enrolled: Enrolled, settings: config.Settings
+) -> None:
+    """The daemon reads the gallery by the machine's clock, then looks at a film by the film's."""
+    with enrolled.store(settings) as store, open_store(Path(settings.store.path)) as admin:
+        roster = Roster(store, faces, settings)
+        roster.refresh(time.monotonic() + 1e6, every_s=0)
+        assert len(roster.gallery)
+        admin.revoke(enrolled.name, actor="test")
+        roster.refresh(0.1, every_s=0.5)
+        assert not len(roster.gallery)
+
+
 def test_the_thresholds_grow_with_the_gallery(faces: Faces, enrolled: Enrolled, settings: config.Settings) -> None:
     few, many = (look.policy_of(settings, faces, templates).thresholds for templates in (1, 20))
     assert all(many[cover] > few[cover] for cover in few)

@@ -82,7 +82,8 @@ class Roster:
 
     def refresh(self, now_s: float, *, every_s: float) -> None:
         """Read the gallery anew if the file has changed; ask the file at most once in `every_s`."""
-        if self._store is None or now_s - self._checked_s < every_s:
+        # Not negative: the loop's clock may be a film's, which begins long before the one that was read at the start.
+        if self._store is None or 0 <= now_s - self._checked_s < every_s:
             return
         self._checked_s = now_s
         try:
