@@ -44,13 +44,16 @@ def _inside(root: Path, words: tuple[str, ...], options: tuple[str, ...]) -> lis
 
 def inside(root: Path, *words: str, limit_s: float = 60, options: tuple[str, ...] = ()) -> str:
     """Run a command in a root that is not booted and return what it said; Failed when it fails."""
-    return run(*_inside(root, words, options), limit_s=limit_s)
+    done = tried(root, *words, limit_s=limit_s, options=options)
+    if done.returncode:
+        raise Failed(f"{done.stdout}\n{' '.join(words)}: exit {done.returncode}")
+    return done.stdout
 
 
 def tried(
     root: Path, *words: str, limit_s: float = 60, options: tuple[str, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command in a root that is not booted and return how it ended."""
+    """Run a command in a root that is not booted and return how it ended. `options` are nspawn's."""
     done = outcome(*_inside(root, words, options), limit_s=limit_s)
     # nspawn's own, about a folder of its own, where the rig's namespaces hide another from it.
     done.stdout = re.sub(r"^Attempted to remove disk file system under .*\n", "", done.stdout, flags=re.M)
