@@ -86,11 +86,7 @@ def test_the_rules_guides_example_can_be_used_and_tells_every_setting() -> None:
 
 
 def test_the_pictures_of_an_evening_show_what_the_commands_say_today() -> None:
-    spec = spec_from_file_location("draw_evening", ROOT / "docs" / "draw_evening.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = script("draw_evening")
     for name, (command, said) in module.answers("log", "stats").items():
         svg = (ROOT / "docs" / f"evening-{name}.svg").read_text(encoding="utf-8")
         shown = re.findall(r"\w+", " ".join(ElementTree.fromstring(svg).itertext()))
