@@ -16,7 +16,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from maskgate import erasure, events, ledger, upkeep, vault
 from maskgate.chain import Anchor, Finding
@@ -33,8 +33,11 @@ from maskgate.schema import (
     transaction,
 )
 from maskgate.seal import Master
-from maskgate.tally import Asked, Held, Lead, Tally, held_against, leads, tally
 from maskgate.values import BadName, Embedding, StoreError, Template, UnknownSubject, cover_of
+
+if TYPE_CHECKING:
+    # At run time only where something is counted: a plain `maskgate log` has no time for it.
+    from maskgate.tally import Asked, Held, Lead, Tally
 
 __all__ = ["Anchor", "Event", "Finding", "Store", "Subject", "adopt_gallery", "open_store", "plain_name"]
 
@@ -334,6 +337,8 @@ class Store:
 
     def tally(self, since: datetime | None = None, until: datetime | None = None) -> Tally:
         """Counts of the decisions of a time, of one state of the log."""
+        from maskgate.tally import tally
+
         with explained(self.path), snapshot(self._db):
             return tally(self._rows, since, until)
 
@@ -341,11 +346,15 @@ class Store:
         self, asked: Sequence[Asked], since: datetime | None = None, until: datetime | None = None
     ) -> list[Held]:
         """What would have become of the visits of a time, had a grant asked for each of `asked`."""
+        from maskgate.tally import held_against
+
         with explained(self.path), snapshot(self._db):
             return held_against(self._rows, asked, since, until)
 
     def leads(self, since: datetime | None = None, until: datetime | None = None) -> dict[str, Lead]:
         """By name, how far people were above what was needed when they were recognised."""
+        from maskgate.tally import leads
+
         return leads(self._rows, since, until)
 
     def anchor(self) -> Anchor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,6 +92,8 @@ def _windows(file: Path, margin: int) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _blocks(file: Path) -> Iterator[bytes]:
+    import subprocess
+
     # By another process: closing a file here drops every POSIX lock this process holds on it, SQLite's own included,
     # and the next program to close the gallery would then delete the -wal under our feet.
     with subprocess.Popen(["cat", "--", str(file)], stdout=subprocess.PIPE) as reader:
