@@ -22,6 +22,7 @@ import argparse
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
-from crops import Crops, cut, read
+from crops import Crops, cut, read, wide
 from maskgate.faces import Faces, load
 
 HERE = Path(__file__).parent
@@ -49,11 +50,12 @@ Vectors = NDArray[np.float32]
 
 
 def embedded(faces: Faces, crops: NDArray[np.uint8], kept: Path, *, closely: bool = False) -> Vectors:
-    """Embeddings of (n, 112, 112, 3) faces as the gate makes them of probes, or `closely` of templates; kept in a file
+    """Embeddings of (n, 128, 128, 3) crops as the gate makes them of probes, or `closely` of templates; kept in a file
     that names the embedder."""
     path = kept.with_name(f"{kept.name}{'.closely' * closely}.{faces.embedder[:8]}.npy")
     if not path.exists():
-        np.save(path, np.stack([faces.recognise(crop, closely=closely)[0] for crop in tqdm(crops, kept.name)]))
+        seen = [faces.recognise(cut(crop), partial(wide, crop), closely=closely)[0] for crop in tqdm(crops, kept.name)]
+        np.save(path, np.stack(seen))
     vectors: Vectors = np.load(path)
     return vectors
 
@@ -147,6 +149,7 @@ class Strangers:
     enrolled: Vectors
     bare: Vectors
     masked: Vectors
+    masked_enrolled: Vectors
     who: NDArray[np.int_]
     """Person of each bare vector."""
     masked_who: NDArray[np.int_]
@@ -159,18 +162,18 @@ def strangers(faces: Faces, folders: list[Path], keep: Path, out: Path | None, *
         crops = read(folder)
         kept = chosen(crops, held=held)
         person = np.where(crops.person[kept] >= 0, crops.person[kept] + 1000 * number, -1)
-        parts.append(
-            (cut(crops.bare[kept]), cut(crops.worn[kept, 0]), crops.found[kept, 0], crops.teacher[kept], person)
-        )
+        parts.append((crops.bare[kept], crops.worn[kept, 0], crops.found[kept, 0], crops.teacher[kept], person))
     bare, worn, found, teacher, person = (np.concatenate(kind) for kind in zip(*parts, strict=True))
     who = people(person, teacher)
     print(f"{'held back' if held else 'learnt from'}: {len(bare)} photos, {len(set(who))} people")
     if out:
-        sheet(out, bare, teacher, person)
+        sheet(out, cut(bare), teacher, person)
     name = f"{'held' if held else 'learnt'}{len(bare)}"
-    masked = embedded(faces, worn[found], keep / f"{name}.worn")
+    covered, masked = (
+        embedded(faces, worn[found], keep / f"{name}.worn", closely=closely) for closely in (True, False)
+    )
     enrolled, plain = (embedded(faces, bare, keep / f"{name}.bare", closely=closely) for closely in (True, False))
-    return Strangers(enrolled, plain, masked, who, who[found])
+    return Strangers(enrolled, plain, masked, covered, who, who[found])
 
 
 def impostors(one: Strangers) -> dict[str, NDArray[np.int_]]:
@@ -178,7 +181,7 @@ def impostors(one: Strangers) -> dict[str, NDArray[np.int_]]:
     return {
         "bare": histogram(one.bare, one.who, one.enrolled, one.who, once=True),
         "masked": histogram(one.masked, one.masked_who, one.enrolled, one.who, once=False),
-        "both": histogram(one.masked, one.masked_who, one.masked, one.masked_who, once=True),
+        "both": histogram(one.masked, one.masked_who, one.masked_enrolled, one.masked_who, once=True),
     }
 
 
@@ -189,12 +192,14 @@ def residents(faces: Faces, lfw: Path, pairs: Path, keep: Path) -> dict[str, Vec
     needed, place = np.unique(np.concatenate([first, second]), return_inverse=True)
     first, second = place[: len(first)], place[len(first) :]
     plain, enrolled = (
-        embedded(faces, cut(crops.bare[needed]), keep / "lfw.bare", closely=closely) for closely in (False, True)
+        embedded(faces, crops.bare[needed], keep / "lfw.bare", closely=closely) for closely in (False, True)
     )
-    worn = embedded(faces, cut(crops.worn[needed, 0]), keep / "lfw.worn")
+    worn, covered = (
+        embedded(faces, crops.worn[needed, 0], keep / "lfw.worn", closely=closely) for closely in (False, True)
+    )
     found = crops.found[needed, 0]
     one = [(enrolled[a] * worn[b]).sum(axis=1)[found[b]] for a, b in ((first, second), (second, first))]
-    both = (worn[first] * worn[second]).sum(axis=1)[found[first] & found[second]]
+    both = (covered[first] * worn[second]).sum(axis=1)[found[first] & found[second]]
     return {"bare": (enrolled[first] * plain[second]).sum(axis=1), "masked": np.concatenate(one), "both": both}
 
 

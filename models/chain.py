@@ -36,10 +36,10 @@ class Mask:
     """What tells mask from bare: patches of 2 x 2 of a map through a ReLU, then each place's weights."""
 
     patch: Array
-    """(n, 512, 2, 2)"""
+    """(8, 512, 2, 2)"""
     patch_bias: Array
     told: Array
-    """(n, 7, 7) weights of the logit: the face is aligned, so each place counts by itself."""
+    """(8, 7, 7) weights of the logit: the face is aligned, so each place counts by itself."""
     told_bias: Array
     """()"""
 

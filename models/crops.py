@@ -1,4 +1,4 @@
-"""Read the aligned faces that prepare.py wrote, with the teacher's vectors where teach.py has been. Numpy alone."""
+"""Read the aligned faces that prepare.py wrote, with the teacher's vectors where teach.py has been. Numpy and Pillow."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
-from disturb import RIM
+from disturb import RIM, SIDE, WIDE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,3 +64,14 @@ def read(folder: Path) -> Crops:
 def cut(crops: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(..., 112, 112, 3): without the rim."""
     return np.ascontiguousarray(crops[..., RIM:-RIM, RIM:-RIM, :])
+
+
+def wide(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(112, 112, 3) of a (128, 128, 3) crop: the gate's second look, the face smaller by WIDE.
+
+    From the crop and not from the photo, so a little softer than the gate's own.
+    """
+    reach = SIDE / WIDE / 2
+    box = (SIDE / 2 + RIM - reach,) * 2 + (SIDE / 2 + RIM + reach,) * 2
+    look = Pillow.fromarray(crop).transform((SIDE, SIDE), Pillow.Transform.EXTENT, box, Pillow.Resampling.BILINEAR)
+    return np.asarray(look)

@@ -10,6 +10,8 @@ from PIL import ImageFilter
 
 RIM = 8
 SIDE = 112
+WIDE = 0.94
+"""The gate's align.WIDE; training's environment has no maskgate."""
 
 
 def disturbed(crop: np.ndarray, rng: np.random.Generator, *, strong: bool) -> np.ndarray:

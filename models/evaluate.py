@@ -10,8 +10,8 @@ fabrics are not those of training. Square brackets hold 95 % intervals: a bootst
 thresholds held still; after the first model, of the paired difference to the first. Photos without a face are left out
 and counted. Some people of LFW have two names: pairs that the first model finds nearer
 than TWICE are no impostors.
-Every model is looked through as the gate does: enrolled photos and masked probes with their mirror images, bare probes
-without.
+Every model is looked through as the gate does (`Faces.recognise`): once at bare probes, twice at masked ones, four
+times at what is enrolled.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from crops import cut
-from network import Net
+from crops import cut, wide
+from network import Net, mirrored, unit
 
 RATES = (1e-2, 1e-3, 1e-4)
 DRAWS = 1000
@@ -36,41 +36,49 @@ TWICE = 0.75
 
 
 @dataclass(frozen=True, slots=True)
+class Looks:
+    """What one model makes of some faces, (n, 128) each, as the gate looks at them (`Faces.recognise`)."""
+
+    plain: np.ndarray
+    """Once: bare probes."""
+    twice: np.ndarray
+    """And, mirrored, at a smaller size: masked probes."""
+    closely: np.ndarray
+    """Both sizes and their mirror images: what is enrolled."""
+    told: np.ndarray
+    """(n,) probability of a mask; nan when the model does not say."""
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What one model makes of LFW."""
 
-    enrolled: np.ndarray
-    """Bare, with the mirror image: as the gate enrols."""
-    bare: np.ndarray
-    """Bare, as a probe: without."""
-    worn: np.ndarray
-    """Masked, with the mirror image: as the gate looks at masked probes."""
-    told_bare: np.ndarray
-    """Probability of a mask; empty when the model does not say."""
-    told_worn: np.ndarray
+    bare: Looks
+    worn: Looks
     kinds: np.ndarray
     """Of the drawn masks."""
 
 
-def embedded(model: Path, crops: np.ndarray, cache: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of (n, 112, 112, 3) faces the unit embeddings, those with the mirror image, and mask probabilities; kept on disk,
-    since they take minutes."""
+def embedded(model: Path, crops: np.ndarray, cache: Path) -> Looks:
+    """Look at (n, 128, 128, 3) crops; kept on disk, since it takes minutes."""
     key = hashlib.sha256(model.read_bytes() + crops[:: max(len(crops) // 50, 1)].tobytes()).hexdigest()[:20]
     kept = cache / f"{key}.npz"
     if not kept.exists():
         net = Net(model)
-        seen = [net.seen(crop) for crop in tqdm(crops, model.name, mininterval=10)]
-        both = [net.seen(np.ascontiguousarray(crop[:, ::-1])) for crop in tqdm(crops, "mirrored", mininterval=10)]
-        vectors, mirrored = (np.array([s[0] for s in some]) for some in (seen, both))
+        rows = [looked(net, crop) for crop in tqdm(crops, model.name, mininterval=10)]
+        plain, twice, closely, told = (np.array(kind, np.float32) for kind in zip(*rows, strict=True))
         cache.mkdir(parents=True, exist_ok=True)
-        np.savez(kept, vectors=vectors, closely=unit(vectors + mirrored), told=np.array([s[1] for s in seen]))
+        np.savez(kept, plain=plain, twice=twice, closely=closely, told=told)
     with np.load(kept) as file:
-        return file["vectors"].astype(np.float32), file["closely"].astype(np.float32), file["told"]
+        return Looks(*(file[field.name] for field in fields(Looks)))
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """The same directions, of length one."""
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))
+def looked(net: Net, crop: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """A row of `Looks`."""
+    face, smaller = cut(crop), wide(crop)
+    plain, told = net.seen(face)
+    other, third, fourth = (net.embedding(view) for view in (mirrored(smaller), mirrored(face), smaller))
+    return plain, unit(plain + other), unit(plain + other + third + fourth), told
 
 
 def threshold(scores: np.ndarray, rate: float) -> float:
@@ -136,9 +144,9 @@ def verification(
     same = kind[:, 0] == 1
     genuine = at[same]
     for name, left, right in (
-        ("bare, bare", seen.enrolled, seen.bare),
-        ("bare, masked", seen.enrolled, seen.worn),
-        ("masked, masked", seen.worn, seen.worn),
+        ("bare, bare", seen.bare.closely, seen.bare.plain),
+        ("bare, masked", seen.bare.closely, seen.worn.twice),
+        ("masked, masked", seen.worn.closely, seen.worn.twice),
     ):
         scores = (left[at[:, 0]] * right[at[:, 1]]).sum(1)
         report.row(f"{name}: accuracy", accuracy(scores, same, kind[:, 1]), who[at[:, 0]])
@@ -171,10 +179,10 @@ def search(
         photos = [rng.permutation(np.nonzero(who == person)[0])[:2] for person in enrolled]
         gallery, own = (np.array([p[i] for p in photos]) for i in (0, 1))
         strangers = np.nonzero(~np.isin(who, enrolled))[0]
-        scores = probes[strangers] @ seen.enrolled[gallery].T
+        scores = probes[strangers] @ seen.bare.closely[gallery].T
         scores[twice[np.ix_(strangers, gallery)]] = -1
         best = scores.max(1)
-        hit = probes[own] @ seen.enrolled[gallery].T
+        hit = probes[own] @ seen.bare.closely[gallery].T
         rank1 = hit.argmax(1) == np.arange(size)
         for rate in missed:
             missed[rate].append(~(rank1 & (hit[np.arange(size), np.arange(size)] >= threshold(best, rate))))
@@ -189,28 +197,27 @@ def really_worn(folder: Path) -> list[dict]:
 
 
 def faces(folder: Path, rows: list[dict]) -> np.ndarray:
-    """Their aligned faces."""
-    bare = np.load(folder / "bare.npy", mmap_mode="r")
-    return np.stack([cut(bare[row["at"]]) for row in rows])
+    """Their crops."""
+    return np.load(folder / "bare.npy", mmap_mode="r")[[row["at"] for row in rows]]
 
 
 def classifier(report: Report, model: Path, seen: Seen, worn: list[Path], people: np.ndarray, cache: Path) -> None:
     """Rows of mask or bare, on what its training never saw; nothing for a model that does not tell."""
-    if np.isnan(seen.told_bare).any():
+    if np.isnan(seen.bare.told).any():
         return
     web = [row for row in really_worn(worn[0]) if row["at"] % 10 == 0]
     staff = really_worn(worn[1])
     told_web, told_staff = (
-        embedded(model, faces(folder, rows), cache)[2] for folder, rows in zip(worn, (web, staff), strict=True)
+        embedded(model, faces(folder, rows), cache).told for folder, rows in zip(worn, (web, staff), strict=True)
     )
     staff_of = np.array([Path(row["name"]).parent.name for row in staff])
-    report.row("told bare: LFW", seen.told_bare < 0.5, people)
-    report.row("told masked: LFW, drawn", seen.told_worn >= 0.5, people)
+    report.row("told bare: LFW", seen.bare.told < 0.5, people)
+    report.row("told masked: LFW, drawn", seen.worn.told >= 0.5, people)
     report.row("told masked: web, tenth not trained on", told_web >= 0.5, np.arange(len(told_web)))
     report.row("told masked: staff (3 people)", told_staff >= 0.5, staff_of)
     real = np.concatenate([told_web, told_staff]) >= 0.5
     print(
-        f"  balanced accuracy, really worn against LFW bare: {(real.mean() + (seen.told_bare < 0.5).mean()) * 50:.2f} %"
+        f"  balanced accuracy, really worn against LFW bare: {(real.mean() + (seen.bare.told < 0.5).mean()) * 50:.2f} %"
     )
 
 
@@ -229,8 +236,8 @@ def main() -> None:
         f"LFW: {len(rows)} photos with a face, {len(rows) - len(found)} of them lost under the drawn mask and left out"
     )
     at = np.array([row["at"] for row in found])
-    bare = np.stack([cut(crop) for crop in np.load(wanted.crops / "bare.npy", mmap_mode="r")[at]])
-    worn = np.stack([cut(crop) for crop in np.load(wanted.crops / "worn.npy", mmap_mode="r")[at, 0]])
+    bare = np.load(wanted.crops / "bare.npy", mmap_mode="r")[at]
+    worn = np.load(wanted.crops / "worn.npy", mmap_mode="r")[at, 0]
     who = np.array([Path(row["name"]).parent.name for row in found])
     kinds = np.array([row["kinds"][0] for row in found])
     number = {Path(row["name"]).stem: i for i, row in enumerate(found)}
@@ -238,16 +245,15 @@ def main() -> None:
     report, twice = Report(), np.zeros(0)
     for model in wanted.models:
         print(f"{model.name} {hashlib.sha256(model.read_bytes()).hexdigest()[:16]}", flush=True)
-        (left, enrolled, told_bare), (_, right, told_worn) = (embedded(model, c, wanted.cache) for c in (bare, worn))
-        seen = Seen(enrolled, left, right, told_bare, told_worn, kinds)
+        seen = Seen(*(embedded(model, crops, wanted.cache) for crops in (bare, worn)), kinds)
         if twice.size == 0:
-            twice = (left @ left.T > TWICE) & (who[:, None] != who[None, :])
+            twice = (seen.bare.plain @ seen.bare.plain.T > TWICE) & (who[:, None] != who[None, :])
             print(f"  {int(twice.sum()) // 2} pairs of photos are nearer than {TWICE} under two names: no impostors")
             other = np.triu((who[:, None] != who[None, :]) & ~twice, 1)
         verification(report, seen, chosen, kind, who, other)
         for size in (100, 1000):
-            search(report, seen, seen.bare, who, size, "bare", twice)
-            search(report, seen, seen.worn, who, size, "masked", twice)
+            search(report, seen, seen.bare.plain, who, size, "bare", twice)
+            search(report, seen, seen.worn.twice, who, size, "masked", twice)
         classifier(report, model, seen, [wanted.web, wanted.staff], who, wanted.cache)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from calibrate import SAME
-from crops import cut, read
+from crops import read
 from evaluate import embedded, threshold
 
 GENDERS = ("male", "female")
@@ -55,13 +55,13 @@ def main() -> None:
     wanted = parser.parse_args()
     crops = read(wanted.tight)
     use = crops.counts & crops.found[:, 0]
-    bare, worn, teacher = cut(crops.bare[use]), cut(crops.worn[use, 0]), crops.teacher[use]
+    bare, worn, teacher = crops.bare[use], crops.worn[use, 0], crops.teacher[use]
     counted = teacher @ teacher.T <= SAME
     np.fill_diagonal(counted, False)
     for model in wanted.models:
-        plain, enrolled, _ = embedded(model, bare, wanted.cache)
-        for cover, probes in (("bare", plain), ("masked", embedded(model, worn, wanted.cache)[1])):
-            scores = enrolled @ probes.T
+        seen = embedded(model, bare, wanted.cache)
+        for cover, probes in (("bare", seen.plain), ("masked", embedded(model, worn, wanted.cache).twice)):
+            scores = seen.closely @ probes.T
             limit = threshold(scores[counted], wanted.rate)
             print(f"{model.name}, {cover} probes, score {limit:.3f} for {wanted.rate:.0e} of all")
             for name, members in groups(crops.names[use]).items():

@@ -36,13 +36,22 @@ class Net:
         outs = self(image)
         vector = next(v for v in outs if v.shape == (128,))
         told = next((float(v.ravel()[0]) for v in outs if v.size == 1), float("nan"))
-        return np.asarray(vector / np.linalg.norm(vector)), told
+        return unit(vector), told
 
     def embedding(self, image: np.ndarray) -> np.ndarray:
         """The embedding alone."""
         return self.seen(image)[0]
 
     def template(self, image: np.ndarray) -> np.ndarray:
-        """The mean of the face's embedding and its mirror image's: what the gate enrols, and its masked probes."""
-        both = self.embedding(image) + self.embedding(np.ascontiguousarray(image[:, ::-1]))
-        return np.asarray(both / np.linalg.norm(both))
+        """The mean of the face's embedding and its mirror image's: what train.py's teacher says."""
+        return unit(self.embedding(image) + self.embedding(mirrored(image)))
+
+
+def mirrored(image: np.ndarray) -> np.ndarray:
+    """Left and right changed."""
+    return np.ascontiguousarray(image[:, ::-1])
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """The same directions, of length one."""
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=-1, keepdims=True))

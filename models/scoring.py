@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from crops import Crops, cut, read
-from disturb import disturbed
-from evaluate import embedded, unit
+from crops import Crops, read
+from disturb import RIM, disturbed
+from evaluate import Looks, embedded
+from network import unit
 
 MOST = 500
 """Photos taken of each folder."""
@@ -49,6 +50,11 @@ def chosen(parts: list[Crops]) -> tuple[list[tuple[Crops, int]], np.ndarray]:
     return places, np.array(who)
 
 
+def rimmed(face: np.ndarray) -> np.ndarray:
+    """The (112, 112, 3) face with a black rim, as `embedded` takes it."""
+    return np.pad(face, ((RIM, RIM), (RIM, RIM), (0, 0)))
+
+
 class Table:
     """Prints a row for each way to score."""
 
@@ -72,31 +78,28 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("/tmp/maskgate-embeddings"))
     wanted = parser.parse_args()
 
-    def see(faces: list[np.ndarray]) -> Vectors:
-        return embedded(wanted.model, np.ascontiguousarray(faces), wanted.cache)[0]
+    def see(faces: list[np.ndarray]) -> Looks:
+        return embedded(wanted.model, np.stack(faces), wanted.cache)
 
     parts = [read(folder) for folder in wanted.folders]
     places, who = chosen(parts)
-    bare, worn, drawn = (
-        [cut(crop) for crop in some]
-        for some in zip(*((one.bare[n], one.worn[n, 0], one.worn[n, 1]) for one, n in places), strict=True)
-    )
+    bare, worn, drawn = zip(*((one.bare[n], one.worn[n, 0], one.worn[n, 1]) for one, n in places), strict=True)
     rng = np.random.default_rng(2)
-    poor = [[disturbed(one.worn[n, 0], rng, strong=True) for one, n in places] for _ in range(FRAMES)]
-    plain, masked, view = see(bare), see(worn), see(drawn)
-    mirrored, masked_mirrored = (see([face[:, ::-1] for face in faces]) for faces in (bare, worn))
-    frames = [see(faces) for faces in poor]
-    cohort = see([cut(one.worn[n, 0]) for one in parts for n in np.nonzero(one.counts & ~one.held)[0][:500]])
+    poor = [[rimmed(disturbed(one.worn[n, 0], rng, strong=True)) for one, n in places] for _ in range(FRAMES)]
+    enrolled, covered = see(list(bare)), see(list(worn))
+    plain, masked, view = enrolled.plain, covered.plain, see(list(drawn)).plain
+    frames = [see(faces).plain for faces in poor]
+    cohort = see([one.worn[n, 0] for one in parts for n in np.nonzero(one.counts & ~one.held)[0][:500]]).plain
     table = Table(who)
     print(f"{wanted.model.name}: {len(who)} photos, {int(table.own.sum())} own pairs of {(np.bincount(who) > 1).sum()}")
-    both = unit(plain + mirrored)
     table.row("bare probe, one bare photo", plain @ plain.T)
-    table.row("bare probe, photo and its mirror image", both @ plain.T)
-    table.row("bare probe, both with their mirror images", both @ both.T)
+    table.row("bare probe, the photo looked at closely", enrolled.closely @ plain.T)
+    table.row("bare probe, the same, the probe twice", enrolled.closely @ enrolled.twice.T)
     table.row("bare probe, mean of photo and a drawn-mask view", unit(plain + view) @ plain.T)
     table.row("masked probe, one bare photo", plain @ masked.T)
-    table.row("masked probe, photo and its mirror image", both @ masked.T)
-    table.row("masked probe, both with their mirror images", both @ unit(masked + masked_mirrored).T)
+    table.row("masked probe, the photo looked at closely", enrolled.closely @ masked.T)
+    table.row("masked probe, the same, the probe twice", enrolled.closely @ covered.twice.T)
+    table.row("masked probe, both closely", enrolled.closely @ covered.closely.T)
     table.row("masked probe, mean of photo and a drawn-mask view", unit(plain + view) @ masked.T)
     table.row("masked probe, best of photo and a drawn-mask view", np.maximum(plain @ masked.T, view @ masked.T))
     table.row("masked probe, a drawn-mask view alone", view @ masked.T)

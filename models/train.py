@@ -52,7 +52,7 @@ SHARES = (0.3, 0.45, 0.6, 0.75, 1.0)
 ROUNDED_FROM = 0.6
 """Share of the run after which weights are rounded."""
 SHORT = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-"""Whether the processor multiplies bfloat16: one with AVX2 alone only acts as if, at a fourteenth of float32's speed."""
+"""Whether the processor multiplies bfloat16: AVX2 alone only acts as if, fourteen times slower than float32."""
 
 
 class Block(nn.Module):

@@ -3,8 +3,7 @@
     python models/train_mask.py CHAIN.npz OUT.npz FOLDER... --worn WEB [--test STAFF LFW]             (env of training)
 
 FOLDERs and WEB are prepare.py's. The embedding does not change: the branch alone learns, on maps that are made once.
-From bare faces, BARE times, the same with drawn masks, and WEB, really masked, VIEWS times, each as another camera would
-show it.
+From bare faces, as many with drawn masks, and WEB, really masked, VIEWS times, each as another camera would show it.
 What `Crops.held` holds back and every tenth of WEB are the lines of validation; --test folders are looked at once, at
 the end: STAFF all masked, LFW bare and drawn by the other renderer.
 
@@ -30,11 +29,8 @@ from crops import Crops, cut, read
 from disturb import disturbed
 from train import images
 
-PATCHES = 24
-VIEWS = 6
-"""Of each really masked face."""
-BARE = 2
-"""Views of each bare face."""
+PATCHES = 8
+VIEWS = 4
 EPOCHS = 8
 BATCH = 128
 RATE = 2e-3
@@ -47,8 +43,7 @@ def lessons(parts: list[Crops], web: Crops, rng: np.random.Generator) -> Iterato
     """What is learnt from: (112, 112, 3) faces with whether a mask is worn."""
     for one in parts:
         for n in np.nonzero(one.counts & ~one.held)[0]:
-            for _ in range(BARE):
-                yield shown(one.bare[n], rng), False
+            yield shown(one.bare[n], rng), False
             if one.found[n].any():
                 yield shown(one.worn[n, rng.choice(np.nonzero(one.found[n])[0])], rng), True
     for n in np.nonzero(web.number % 10)[0]:

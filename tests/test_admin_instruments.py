@@ -43,8 +43,10 @@ def test_inspect_tells_all_it_sees_in_the_agreed_words(house: House) -> None:
 
 def test_the_embedding_is_the_products_own_and_comes_only_on_request(house: House, faces: Faces) -> None:
     [seen] = house.run("inspect", "--embedding", "--json", GOOD).objects
-    crop = look.portrait(faces, load_photo(GOOD), look.bounds_of(config.Quality()), of="it").crop
-    own, _ = faces.recognise(crop)
+    picture = load_photo(GOOD)
+    face = look.foremost(faces.find(picture, thorough=True), picture.size)
+    assert face is not None
+    own = look.view(faces, picture, face, look.bounds_of(config.Quality()), look.Stages()).probe
     assert np.array(seen["embedding"], np.float32) @ own == pytest.approx(1, abs=1e-4)
     assert "embedding" not in house.run("inspect", "--json", GOOD).objects[0]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskgate import align, config
+from maskgate import align, config, look
 from maskgate.faces import Faces, load
 from maskgate.pixels import Picture, load_photo
 from maskgate.values import Cover, Embedding, Face, Image, ModelError
@@ -19,6 +19,7 @@ from people import DATA
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 
+import disturb
 import masks
 
 PEOPLE = sorted(DATA.glob("*/*.jpg"))
@@ -37,9 +38,16 @@ def crop(faces: Faces, path: Path) -> Image:
     return picture.sample(align.face_matrix(faces.refine(picture, face).landmarks), (align.SIDE, align.SIDE))
 
 
+def recognised(faces: Faces, path: Path, *, closely: bool = False) -> tuple[Embedding, float]:
+    """What the embedder makes of the photo."""
+    picture, face = portrait(faces, path)
+    face = faces.refine(picture, face)
+    return faces.recognise(crop(faces, path), look.wider(picture, face), closely=closely)
+
+
 def embedding(faces: Faces, name: str) -> Embedding:
     """The embedding of one of tests/data's photos."""
-    return faces.recognise(crop(faces, DATA / name))[0]
+    return recognised(faces, DATA / name)[0]
 
 
 def spoken(faces: Faces, path: Path, scale: float) -> Picture:
@@ -189,16 +197,36 @@ def test_a_mirror_hardly_changes_where_the_refiner_finds_a_face(faces: Faces, pa
     assert back == pytest.approx(seen, abs=0.01 * face.height)
 
 
-def test_a_masked_face_and_a_close_look_are_alike_in_the_mirror(faces: Faces) -> None:
-    bare = crop(faces, DATA / "Hopper/enrol.jpg")
-    worn = masks.draw(bare, align.TEMPLATE, "surgical", np.random.default_rng(3))
-    for face, closely in ((worn, False), (bare, True)):
-        (seen, told), (there, _) = (faces.recognise(f, closely=closely) for f in (face, face[:, ::-1].copy()))
-        assert seen @ there == pytest.approx(1, abs=1e-4)
-        assert (told >= 0.5) == (face is worn)
-    plain, mirrored = (faces.recognise(f)[0] for f in (bare, bare[:, ::-1].copy()))
-    assert plain @ mirrored < 0.999, "a bare look is one look: it must not cost two"
-    assert np.linalg.norm(faces.recognise(worn)[0]) == pytest.approx(1, abs=1e-5)
+def test_a_masked_face_is_looked_at_twice_and_one_to_enrol_four_times(faces: Faces) -> None:
+    picture, face = portrait(faces, DATA / "Hopper/enrol.jpg")
+    face = faces.refine(picture, face)
+    masked = Picture.from_rgb(masks.draw(picture.rgb(), face.landmarks, "surgical", np.random.default_rng(3)))
+    for shown, closely, times in ((picture, False, 1), (masked, False, 2), (picture, True, 4)):
+        plain = shown.sample(align.face_matrix(face.landmarks), (align.SIDE, align.SIDE))
+        wide = look.wider(shown, face)()
+        views = [plain, wide[:, ::-1], plain[:, ::-1], wide][:times]
+        mean = sum(bare_look(faces, np.ascontiguousarray(view)) for view in views)
+        seen, told = faces.recognise(plain, lambda wide=wide: wide, closely=closely)
+        assert seen @ (mean / np.linalg.norm(mean)) == pytest.approx(1, abs=1e-5)
+        assert np.linalg.norm(seen) == pytest.approx(1, abs=1e-5)
+        assert (told >= 0.5) == (shown is masked)
+
+
+def bare_look(faces: Faces, view: Image) -> Embedding:
+    """One look of the network, whatever it sees."""
+    vector = faces.network.run(view)[0]
+    return vector / np.linalg.norm(vector)
+
+
+def test_a_wide_look_shows_the_same_face_smaller(faces: Faces) -> None:
+    picture, face = portrait(faces, DATA / "Hopper/enrol.jpg")
+    face = faces.refine(picture, face)
+    near, far = (align.face_matrix(face.landmarks, size) for size in (1.0, align.WIDE))
+    eyes = [face.landmarks[:2] @ m[:, :2].T + m[:, 2] for m in (near, far)]
+    apart = [np.linalg.norm(left - right) for left, right in eyes]
+    assert apart[1] / apart[0] == pytest.approx(align.WIDE, abs=1e-3)
+    middle = (align.SIDE - 1) / 2
+    assert (eyes[1] - middle) == pytest.approx((eyes[0] - middle) * align.WIDE, abs=0.05)
 
 
 def test_embeddings_are_unit_vectors_and_repeat(faces: Faces) -> None:
@@ -210,7 +238,7 @@ def test_embeddings_are_unit_vectors_and_repeat(faces: Faces) -> None:
 
 
 def test_one_person_scores_above_every_two_people(faces: Faces) -> None:
-    who = [(path.parent.name, faces.recognise(crop(faces, path))[0]) for path in PEOPLE]
+    who = [(path.parent.name, recognised(faces, path)[0]) for path in PEOPLE]
     pairs = [(a == b, float(x @ y)) for i, (a, x) in enumerate(who) for b, y in who[i + 1 :]]
     limit = faces.calibration.threshold(1e-4, Cover.BARE).score
     assert min(score for same, score in pairs if same) > limit
@@ -220,12 +248,12 @@ def test_one_person_scores_above_every_two_people(faces: Faces) -> None:
 @pytest.mark.parametrize("path", PEOPLE, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_bare_face_is_told_from_one_with_a_drawn_mask(faces: Faces, path: Path) -> None:
     picture, face = portrait(faces, path)
-    assert faces.recognise(crop(faces, path))[1] < 0.5
+    assert recognised(faces, path)[1] < 0.5
     for seed, kind in enumerate(("surgical", "cloth", "n95", "dark")):
         worn = Picture.from_rgb(masks.draw(picture.rgb(), face.landmarks, kind, np.random.default_rng(seed)))
         again = faces.refine(worn, faces.find(worn, thorough=True)[0])
         seen = worn.sample(align.face_matrix(again.landmarks), (align.SIDE, align.SIDE))
-        assert faces.recognise(seen)[1] >= 0.5, kind
+        assert faces.recognise(seen, look.wider(worn, again))[1] >= 0.5, kind
 
 
 def test_digests_are_those_of_the_files_that_ran(faces: Faces) -> None:
@@ -324,3 +352,7 @@ def test_a_description_that_lacks_something_is_refused(copied: Path, old: str, n
 def test_a_description_that_is_no_toml_is_refused(copied: Path) -> None:
     (copied / "models.toml").write_text("[detector\n")
     assert "models.toml: cannot be read" in refusal(copied)
+
+
+def test_training_and_the_gate_lay_a_wide_look_out_alike() -> None:
+    assert disturb.WIDE == align.WIDE

@@ -20,6 +20,9 @@ TEMPLATE: Points = np.array(
 WEIGHTS: NDArray[np.float64] = np.array([1.0, 1.0, 0.2, 0.1, 0.1])
 """What each landmark counts in the alignment: under a mask nose and mouth are guesses, so the eyes decide."""
 
+WIDE = 0.94
+"""How large a second look shows the face, of the size on the template: two sizes average what the layout is off by."""
+
 SPANS = (1.15, 2.7)
 """Sides of the squares that liveness is judged from, in longest sides of the face's box."""
 
@@ -39,9 +42,13 @@ def similarity(points: Points, template: Points, weights: NDArray[np.float64]) -
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 
-def face_matrix(landmarks: Points) -> Matrix:
-    """Return the (2, 3) map from the picture the (5, 2) `landmarks` lie in to an aligned face of SIDE x SIDE."""
-    return similarity(landmarks, TEMPLATE, WEIGHTS)
+def face_matrix(landmarks: Points, size: float = 1.0) -> Matrix:
+    """Return the (2, 3) map from the picture the (5, 2) `landmarks` lie in to an aligned face of SIDE x SIDE.
+
+    At a `size` below 1 the face is that much smaller about the middle, and more of what surrounds it is seen.
+    """
+    middle = (SIDE - 1) / 2
+    return similarity(landmarks, ((TEMPLATE - middle) * size + middle).astype(np.float32), WEIGHTS)
 
 
 def surroundings(box: tuple[float, float, float, float]) -> list[tuple[tuple[float, float], float]]:

@@ -238,17 +238,22 @@ class Faces:
         apart = float(np.hypot(*(landmarks[:2] - face.landmarks[:2]).T).mean()) / span
         return replace(face, landmarks=landmarks, eyes_apart=apart)
 
-    def recognise(self, crop: Image, *, closely: bool = False) -> tuple[Embedding, float]:
+    def recognise(self, crop: Image, wide: Callable[[], Image], *, closely: bool = False) -> tuple[Embedding, float]:
         """Return the embedding of an aligned (112, 112, 3) face and the probability, 0 to 1, that it wears a mask.
 
-        The embedding of a masked face, and of any that is looked at `closely`, as for enrolment, is the mean of the
-        face's and its mirror image's: nearer to the person, for twice the time. models/MODEL_CARD.md has by how much.
+        `wide` lays the same face out at the size `align.WIDE`. The embedding of a masked face is the mean of the face's
+        and of the mirror image of its wide look; that of a face looked at `closely`, as for enrolment, the mean of both
+        looks and both mirror images: nearer to the person, for two and four times the time. models/MODEL_CARD.md has by
+        how much.
         """
         vector, masked = self.network.run(crop)
-        embedding = _unit(vector)
-        if closely or cover_of(float(masked[0])) is Cover.MASKED:
-            embedding = _unit(embedding + _unit(self.network.run(np.ascontiguousarray(crop[:, ::-1]))[0]))
-        return embedding, float(masked[0])
+        looks: list[Image] = []
+        if closely:
+            looks = [crop[:, ::-1], (further := wide()), further[:, ::-1]]
+        elif cover_of(float(masked[0])) is Cover.MASKED:
+            looks = [wide()[:, ::-1]]
+        others = (_unit(self.network.run(np.ascontiguousarray(look))[0]) for look in looks)
+        return _unit(sum(others, start=_unit(vector))), float(masked[0])
 
     def liveness(self, picture: Picture, face: Face) -> float:
         """Return the probability, 0 to 1, that `face` of `picture` is a living person's, from one picture alone.

@@ -5,9 +5,10 @@ The gate, `inspect`, `enrol` and `evaluate` all look through here, so what is me
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -116,8 +117,13 @@ def view(
     if not quality.usable and not anyway:
         return View(face, crop, quality)
     with stages.time("embed"):
-        probe, masked = faces.recognise(crop, closely=closely)
+        probe, masked = faces.recognise(crop, wider(picture, face), closely=closely)
     return View(face, crop, quality, masked, probe)
+
+
+def wider(picture: Picture, face: Face) -> Callable[[], Image]:
+    """Return what lays `face`, already refined, out once more for `Faces.recognise`: only some faces are worth it."""
+    return partial(picture.sample, align.face_matrix(face.landmarks, align.WIDE), (align.SIDE, align.SIDE))
 
 
 def sight(

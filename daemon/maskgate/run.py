@@ -322,7 +322,8 @@ def warm_up(faces: Faces, camera: config.Camera) -> None:
     nothing = Picture.from_rgb(np.zeros((camera.lores[1], camera.lores[0], 3), np.uint8))
     faces.find(nothing)
     faces.liveness(nothing, Face((0, 0, 100, 100), align.TEMPLATE, 1.0))
-    faces.recognise(np.zeros((align.SIDE, align.SIDE, 3), np.uint8))
+    blank = np.zeros((align.SIDE, align.SIDE, 3), np.uint8)
+    faces.recognise(blank, blank.copy)
 
 
 def _say_what_the_odds_are(faces: Faces, roster: Roster, settings: config.Settings) -> None:

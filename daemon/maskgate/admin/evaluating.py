@@ -153,7 +153,7 @@ def _seen(path: Path, person: str, faces: Faces, bounds: align.Bounds) -> Shown:
         return Shown(path, person, told, f"{path}: no face found")
     seen = look.view(faces, picture, face, bounds, look.Stages(), anyway=True)
     cover = Cover.MASKED if (seen.masked or 0.0) >= 0.5 else Cover.BARE
-    template, _ = faces.recognise(seen.crop, closely=True)
+    template, _ = faces.recognise(seen.crop, look.wider(picture, seen.face), closely=True)
     return Shown(path, person, told, None, seen.quality.faults, cover, seen.probe, template)
 
 
