@@ -1,4 +1,4 @@
-"""Read the aligned faces that prepare.py wrote, with the teacher's vectors where teach.py has been. Numpy and Pillow."""
+"""Read the aligned faces that prepare.py wrote, with the teacher's vectors where teach.py has been. Numpy, Pillow."""
 
 from __future__ import annotations
 
