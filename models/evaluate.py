@@ -10,8 +10,8 @@ fabrics are not those of training. Square brackets hold 95 % intervals: a bootst
 thresholds held still; after the first model, of the paired difference to the first. Photos without a face are left out
 and counted. Some people of LFW have two names: pairs that the first model finds nearer
 than TWICE are no impostors.
-Every model is looked through as the gate does (`Faces.recognise`): once at bare probes, twice at masked ones, four
-times at what is enrolled.
+Every model is looked through as the gate does (`Faces.recognise`): at bare probes once, at masked ones and at what is
+enrolled twice.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Looks:
     twice: np.ndarray
     """And, mirrored, at a smaller size: masked probes."""
     closely: np.ndarray
-    """Both sizes and their mirror images: what is enrolled."""
+    """And its mirror image: what is enrolled."""
     told: np.ndarray
     """(n,) probability of a mask; nan when the model does not say."""
 
@@ -77,8 +77,7 @@ def looked(net: Net, crop: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """A row of `Looks`."""
     face, smaller = cut(crop), wide(crop)
     plain, told = net.seen(face)
-    other, third, fourth = (net.embedding(view) for view in (mirrored(smaller), mirrored(face), smaller))
-    return plain, unit(plain + other), unit(plain + other + third + fourth), told
+    return plain, unit(plain + net.embedding(mirrored(smaller))), unit(plain + net.embedding(mirrored(face))), told
 
 
 def threshold(scores: np.ndarray, rate: float) -> float:

@@ -241,19 +241,16 @@ class Faces:
     def recognise(self, crop: Image, wide: Callable[[], Image], *, closely: bool = False) -> tuple[Embedding, float]:
         """Return the embedding of an aligned (112, 112, 3) face and the probability, 0 to 1, that it wears a mask.
 
-        `wide` lays the same face out at the size `align.WIDE`. The embedding of a masked face is the mean of the face's
-        and of the mirror image of its wide look; that of a face looked at `closely`, as for enrolment, the mean of both
-        looks and both mirror images: nearer to the person, for two and four times the time. models/MODEL_CARD.md has by
-        how much.
+        A face looked at `closely`, as for enrolment, is looked at in the mirror, too; a masked face in the mirror and
+        smaller, as `wide` lays it out at the size `align.WIDE`. The embedding is then the mean of both: nearer to the
+        person, for twice the time. models/MODEL_CARD.md has by how much.
         """
         vector, masked = self.network.run(crop)
-        looks: list[Image] = []
-        if closely:
-            looks = [crop[:, ::-1], (further := wide()), further[:, ::-1]]
-        elif cover_of(float(masked[0])) is Cover.MASKED:
-            looks = [wide()[:, ::-1]]
-        others = (_unit(self.network.run(np.ascontiguousarray(look))[0]) for look in looks)
-        return _unit(sum(others, start=_unit(vector))), float(masked[0])
+        embedding = _unit(vector)
+        if closely or cover_of(float(masked[0])) is Cover.MASKED:
+            other = np.ascontiguousarray((crop if closely else wide())[:, ::-1])
+            embedding = _unit(embedding + _unit(self.network.run(other)[0]))
+        return embedding, float(masked[0])
 
     def liveness(self, picture: Picture, face: Face) -> float:
         """Return the probability, 0 to 1, that `face` of `picture` is a living person's, from one picture alone.
