@@ -16,36 +16,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image as Pillow
 
 import minifasnet
 from maskgate.pixels import load_photo
+from views import Box, cropped
 
 BATCH = 64
 
 
-def cropped(image: Pillow.Image, box: list[float], span: float) -> Pillow.Image:
-    """The face with what surrounds it, as their code cuts it."""
-    left, top, right, bottom = box
-    width, height = right - left, bottom - top
-    span = min((image.height - 1) / height, (image.width - 1) / width, span)
-    half = np.array([width, height]) * span / 2
-    middle = np.array([left + right, top + bottom]) / 2
-    # Into the image: there is room, for the span was chosen so.
-    middle = np.clip(middle, half, np.array(image.size) - 1 - half)
-    first, last = np.maximum(middle - half, 0), np.minimum(middle + half, image.size)
-    return image.resize((minifasnet.SIDE, minifasnet.SIDE), Pillow.Resampling.BILINEAR, (*first, *last))
-
-
 @torch.no_grad()
-def answers(file: Path, span: float, faces: list[tuple[Path, list[float]]]) -> np.ndarray:
+def answers(file: Path, span: float, faces: list[tuple[Path, Box]]) -> np.ndarray:
     """Probability of a living person in each image, by one of the two."""
     example = torch.zeros(BATCH, 3, minifasnet.SIDE, minifasnet.SIDE).contiguous(memory_format=torch.channels_last)
     net = minifasnet.load(file).to(memory_format=torch.channels_last)
     net = torch.jit.optimize_for_inference(torch.jit.trace(net, example))
     told = []
     for at in range(0, len(faces), BATCH):
-        some = [cropped(Pillow.fromarray(load_photo(path).rgb()), box, span) for path, box in faces[at : at + BATCH]]
+        some = [cropped(load_photo(path).rgb(), box, span, minifasnet.SIDE) for path, box in faces[at : at + BATCH]]
         crops = torch.from_numpy(np.stack(some)[..., ::-1].copy()).permute(0, 3, 1, 2).float()
         told.append(net(crops.contiguous(memory_format=torch.channels_last)).softmax(1)[:, minifasnet.LIVE].numpy())
     return np.concatenate(told)

@@ -1,10 +1,11 @@
-"""Turn the trained liveness network into `liveness_f32.tflite`.                                 (env of conversion)
+"""Turn the trained liveness network into `liveness_int8.tflite`.                                (env of conversion)
 
-    PYTHONPATH=daemon:models python models/convert_liveness.py LIVENESS.npz [--out FILE]
+    PYTHONPATH=daemon:models python models/convert_liveness.py LIVENESS.npz... SETS [--out FILE]
 
-Takes (1, 192, 96, 3) float32, RGB 0-255: the near view above the wide one; gives (1, 1), the log-odds of a living face.
-Float, because what the product reads are means, small beside the responses they are means of: eight bits would round
-away what it tells from.
+Takes (1, 192, 96, 3) int8, RGB less 128: the near view above the wide one; gives (1, 1), the log-odds of a living face:
+the sum of what the bank says, what the teachers would say and what the labels taught, as PARTS weighs them. The means
+are kept apart by height and view until they are told from, for int8 gives each its own steps so. Ranges are measured on
+SETS, show_liveness.py's views. Of several arrays, each is written beside its own.
 """
 
 from __future__ import annotations
@@ -16,46 +17,132 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from views import SIDE
+HEIGHTS = (0.0, 1.0, 3.0)
+STRIDE, STRIDES, SIDE = 3, (2, 2, 1, 2), 96
+"""liveness_net.py's; torch is not installed here."""
+PARTS = {"bank": 0.84, "lesson": 0.75, "label": 0.27}
+"""What each part of the answer weighs, either of the teachers' two alike; chosen on the folds."""
+SHOWN = 200
+"""Views that ranges are measured on."""
+layers = tf.keras.layers
 
-HEIGHTS = (0.0, 0.15, 0.5)
-"""train_liveness.py's; torch is not installed here."""
-STRIDE = 3
+
+def trunk(arrays: dict[str, np.ndarray], name: str, view: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """The means by height and of the colours, and what the convolutions see."""
+    stem = arrays[f"{name}.stem"]
+    both = np.concatenate([stem, -stem]).transpose(2, 3, 1, 0) / 128
+    # No bias: the filters are blind to a grey that is even.
+    filters = layers.Conv2D(2 * len(stem), stem.shape[2], STRIDE, use_bias=False, activation=tf.nn.relu6)
+    seen = filters(view)
+    filters.set_weights([both])
+    means = [tf.reduce_mean(tf.nn.relu(seen - height) if height else seen, (1, 2)) for height in HEIGHTS]
+    light = layers.Rescaling(1 / 128, offset=-127.5 / 128)(view)
+    means += [tf.reduce_mean(tf.nn.relu(sign * light), (1, 2)) for sign in (1.0, -1.0)]
+    for n, stride in enumerate(STRIDES):
+        weights, bias = arrays[f"{name}.{n}.weights"], arrays[f"{name}.{n}.bias"]
+        made = layers.Conv2D(len(weights), 3, stride, activation=tf.nn.relu6)
+        seen = made(layers.ZeroPadding2D(1)(seen))
+        made.set_weights([weights.transpose(2, 3, 1, 0), bias])
+    return means, seen
+
+
+def told(weights: np.ndarray, bias: np.ndarray | None, given: tf.Tensor, **how: object) -> tf.Tensor:
+    """A product with (k, n) weights."""
+    made = layers.Dense(len(weights), use_bias=bias is not None, **how)
+    out = made(given)
+    made.set_weights([weights.T] + ([bias] if bias is not None else []))
+    return out
 
 
 def rebuilt(arrays: dict[str, np.ndarray]) -> tf.keras.Model:
-    """The network in Keras: `train_liveness.described` and the product."""
+    """The network in Keras: `liveness_net.Liveness`, its answers weighed into one."""
     image = tf.keras.Input((2 * SIDE, SIDE, 3), 1, name="views")
-    x = (image - 127.5) / 128
-    many, _, block, _ = arrays["filters"].shape
-    filters = tf.keras.layers.Conv2D(many, block, STRIDE, use_bias=False)
-    seen = tf.abs(filters(x))
-    filters.set_weights([arrays["filters"].transpose(2, 3, 1, 0)])
-    rows = (SIDE - block) // STRIDE + 1
-    halves = (seen[:, :rows], seen[:, rows + 1 :])
-    numbers = [tf.reduce_mean(tf.nn.relu(half - height), (1, 2)) for half in halves for height in HEIGHTS]
-    for sign in (1.0, -1.0):
-        near, wide = (tf.reduce_mean(tf.nn.relu(sign * half), (1, 2)) for half in (x[:, :SIDE], x[:, SIDE:]))
-        numbers.append(tf.reshape(tf.stack([near, wide], 2), (1, 6)))
-    product = tf.keras.layers.Dense(1)
-    odds = product(tf.concat(numbers, 1))
-    product.set_weights([arrays["told"].astype(np.float32)[:, None], arrays["bias"].astype(np.float32).reshape(1)])
-    return tf.keras.Model(image, odds)
+    parts, maps = [], []
+    bank, at = arrays["bank.weights"] * PARTS["bank"], 0
+    for name, view in (("near", image[:, :SIDE]), ("wide", image[:, SIDE:])):
+        means, seen = trunk(arrays, name, view)
+        for mean in means:
+            # Either sign of a filter counts alike; colours have one.
+            many = mean.shape[1] // 2 if mean.shape[1] > 3 else 3
+            some = bank[:, at : at + many]
+            parts.append(told(np.tile(some, mean.shape[1] // many), None, mean))
+            at += many
+        _, height, width, channels = seen.shape
+        maps.append((layers.Flatten()(seen), height, width, channels))
+    flat = np.split(arrays["join.weights"], 2, axis=1)
+    # torch flattens channels first.
+    laid = [
+        half.reshape(len(half), c, h, w).transpose(0, 2, 3, 1).reshape(len(half), -1)
+        for half, (_, h, w, c) in zip(flat, maps, strict=True)
+    ]
+    joined = tf.concat([seen for seen, *_ in maps], 1)
+    known = told(np.concatenate(laid, 1), arrays["join.bias"], joined, activation=tf.nn.relu6)
+    last = PARTS["lesson"] * arrays["lesson.weights"].sum(0, keepdims=True) + PARTS["label"] * arrays["label.weights"]
+    bias = PARTS["bank"] * arrays["bank.bias"] + PARTS["label"] * arrays["label.bias"]
+    odds = told(last, bias + PARTS["lesson"] * arrays["lesson.bias"].sum(), known)
+    return tf.keras.Model(image, tf.add_n([odds, *parts]))
+
+
+def products(model: tf.keras.Model) -> float:
+    """Millions of multiplications."""
+    total = 0
+    for layer in model.layers:
+        if isinstance(layer, layers.Conv2D):
+            total += layer.get_weights()[0].size * layer.output_shape[1] * layer.output_shape[2]
+        elif isinstance(layer, layers.Dense):
+            total += layer.get_weights()[0].size
+    return total / 1e6
+
+
+def views(sets: Path) -> np.ndarray:
+    """(n, 192, 96, 3) float32, bare and masked, spread over all sources; every grey level is in it."""
+    every = np.load(sets / "shown.npy", mmap_mode="r")
+    some = range(0, len(every), max(len(every) // SHOWN, 1))
+    laid = np.stack([every[n, k % 2] for k, n in enumerate(some)]).astype(np.float32)
+    laid[0, 0, :2] = [[0] * 3, [255] * 3]
+    return laid
+
+
+def converted(model: tf.keras.Model, shown: np.ndarray) -> bytes:
+    """As int8; the answer as float."""
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([view[None]] for view in shown)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.int8
+    converter.inference_output_type = tf.float32
+    return bytes(converter.convert())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("arrays", type=Path, nargs="+")
-    parser.add_argument("--out", type=Path, help="liveness_f32.tflite here; of several arrays, each beside its own")
+    parser.add_argument("sets", type=Path)
+    parser.add_argument("--out", type=Path, help="liveness_int8.tflite here; of several arrays, each beside its own")
     wanted = parser.parse_args()
+    shown = views(wanted.sets)
     for path in wanted.arrays:
-        out = wanted.out or Path(__file__).parent / "liveness_f32.tflite"
+        out = wanted.out or Path(__file__).parent / "liveness_int8.tflite"
         out = path.with_suffix(".tflite") if len(wanted.arrays) > 1 else out
-        arrays = dict(np.load(path))
-        flat = bytes(tf.lite.TFLiteConverter.from_keras_model(rebuilt(arrays)).convert())
+        model = rebuilt(dict(np.load(path)))
+        flat = converted(model, shown)
         out.write_bytes(flat)
-        products = arrays["filters"].size * (2 * SIDE // STRIDE - 1) * (SIDE // STRIDE - 1)
-        print(f"{out.name} {len(flat)} B {hashlib.sha256(flat).hexdigest()}; {products / 1e6:.1f} M products")
+        whole = tf.function(model)
+        real = np.concatenate([whole(tf.constant(view[None])).numpy() for view in shown])[:, 0]
+        net = tf.lite.Interpreter(model_content=flat)
+        net.allocate_tensors()
+        given, answer = net.get_input_details()[0], net.get_output_details()[0]
+        assert given["quantization"] == (1.0, -128), given["quantization"]
+        small = []
+        for view in shown:
+            net.set_tensor(given["index"], (view[None] - 128).astype(np.int8))
+            net.invoke()
+            small.append(net.get_tensor(answer["index"])[0, 0])
+        like = np.corrcoef(real, small)[0, 1]
+        print(f"{out.name} {len(flat)} B {hashlib.sha256(flat).hexdigest()}; {products(model):.1f} M products")
+        print(
+            f"int8 off by {np.abs(real - small).mean():.3f} of {real.std():.2f}; correlation {like:.4f}, n={len(small)}"
+        )
 
 
 if __name__ == "__main__":

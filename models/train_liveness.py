@@ -1,129 +1,144 @@
 """Train the liveness network: what surrounds a face in, the log-odds of a living face out.         (env of training)
 
-    PYTHONPATH=daemon:models python models/train_liveness.py OUT.npz FOLDER [--without SOURCE...]
+    PYTHONPATH=daemon:models python models/train_liveness.py START.pt --alone ALONE [--batches 2400]
+    PYTHONPATH=daemon:models python models/train_liveness.py OUT.pt --alone ALONE --start START.pt
+                                                       --sets SETS [--without SOURCE...] [--batches 800]
 
-FOLDER is stage_liveness.py's, with show_liveness.py's views. The network: one convolution and one product. The filters
-are not learnt: a cosine transform of 6 x 6 blocks in luma, and the coarse part of it in both colour differences, which
-see blur, grain, moire, edges and tints. Their responses, of either sign, are rectified at three heights, since a few
-strong ones are not many weak ones, and averaged over each view; so are the colours. Only the last product is learnt, by
-logistic regression, in seconds: a dozen cameras are too few to learn filters from. Live and attack weigh alike, sources
-weigh alike within each, drawn masks two fifths of each source. What `--without` names is not learnt from.
-`described.npy`, the numbers of each view, is kept in FOLDER for the next call.
+ALONE and SETS are stage_liveness.py's folders with show_liveness.py's views. First, once, the convolutions learn from
+ALONE, faces of which nobody says whether they lived, what the two MiniFASNets say of them: it has none of the sources,
+so that every fold may start there. Then, for each fold, from SETS as well: what the MiniFASNets say, and what is true.
+Live and attack weigh alike, sources weigh alike within each, drawn masks two fifths of each source. Of what `--without`
+names nothing is learnt, neither the truth nor what the MiniFASNets say. Written: OUT.pt, weights; OUT.npz, the same
+folded for convert_liveness.py; OUT.told.npz, the parts of the answer for what was held back.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from views import SIDE, read
+from beside import beside
+from liveness_net import Liveness, folded, images, measured
+from views import read
 
-BLOCK, STRIDE = 6, 3
-"""Side of the filters and the step between them, pixels."""
-HEIGHTS = (0.0, 0.15, 0.5)
-"""Where responses are rectified, in 128 grey levels."""
 MASKED = 0.4
-BATCH, RATE = 256, 3e-3
-ROWS = (SIDE - BLOCK) // STRIDE + 1
-"""Rows of responses to one view; one row between the two views sees both and counts for neither."""
-
-
-def filters() -> np.ndarray:
-    """(m, 3, BLOCK, BLOCK): the cosine transform, in luma fine and coarse, in both colour differences coarse."""
-    k = np.arange(BLOCK)
-    waves = np.cos(np.pi * (k[None] + 0.5) * k[:, None] / BLOCK) * np.sqrt(2 / BLOCK)
-    waves[0] /= np.sqrt(2)
-    luma, blue, red = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]])
-    made = []
-    for u in range(BLOCK):
-        for v in range(BLOCK):
-            pattern = np.outer(waves[u], waves[v])
-            if 0 < u + v <= BLOCK:
-                made.append(luma[:, None, None] * pattern)
-            if 0 < u + v <= 2:
-                made += [colour[:, None, None] * pattern for colour in (blue, red)]
-    return np.stack(made).astype(np.float32)
-
-
-def images(views: np.ndarray) -> Tensor:
-    """(n, 3, 2 * SIDE, SIDE), -1 to 1."""
-    x = (torch.from_numpy(np.array(views)).permute(0, 3, 1, 2).float() - 127.5) / 128
-    return x.contiguous(memory_format=torch.channels_last)
-
-
-@torch.no_grad()
-def described(views: np.ndarray) -> np.ndarray:
-    """(n, 2 * heights * m + 12): by view and height the mean of each filter, then of colours over and under grey."""
-    bank, rows = torch.from_numpy(filters()), []
-    for at in range(0, len(views), 64):
-        x = images(views[at : at + 64])
-        seen = functional.conv2d(x, bank, stride=STRIDE).abs()
-        parts = [(half - height).clamp(min=0) for half in (seen[:, :, :ROWS], seen[:, :, -ROWS:]) for height in HEIGHTS]
-        halves = x.unflatten(2, (2, -1))
-        means = [part.mean((2, 3)) for part in parts]
-        means += [(sign * halves).clamp(min=0).mean((3, 4)).flatten(1) for sign in (1, -1)]
-        rows.append(torch.cat(means, 1).numpy())
-    return np.concatenate(rows)
+FIRST, LATER = 2e-3, 1e-3
+"""Rates of learning, from nothing and from START."""
+BATCH = 64
+STRETCH, REACH = 4.0, 8.0
+"""What the teachers' log-odds are divided by, and where they are cut off before: how sure they are, is noise beyond."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
     """The views of one folder."""
 
-    every: np.ndarray
-    """(m, 2 * SIDE, SIDE, 3), of which `which` (n,) count."""
-    which: np.ndarray
+    views: np.ndarray
+    """(n, 2, 2 * SIDE, SIDE, 3): bare, masked."""
+    said: np.ndarray
+    """(n, 2) log-odds, of either teacher."""
     rows: list[dict[str, Any]]
-    """What each shows; a row of stage_liveness.py's and whether it is `plain`, as the gate would see it."""
+    """What each shows; rows of stage_liveness.py."""
+    plain: np.ndarray
+    """(n,) as the gate would see it."""
 
 
-def shown(folder: Path, many: int) -> Shown:
-    """The first `many` views of each window that show_liveness.py made."""
-    rows, whose = read(folder).rows, np.array(json.loads((folder / "shown.json").read_text()))
-    _, first = np.unique(whose, return_index=True)
-    which = np.nonzero(np.arange(len(whose)) - first[whose] < many)[0]
-    told = [rows[whose[n]] | {"plain": bool(n == first[whose[n]])} for n in which]
-    return Shown(np.load(folder / "shown.npy", mmap_mode="r"), which, told)
+def shown(folder: Path) -> Shown:
+    """What show_liveness.py made."""
+    rows, whose = read(folder).rows, json.loads((folder / "shown.json").read_text())
+    plain = np.diff(whose, prepend=-1) != 0
+    views = np.load(folder / "shown.npy", mmap_mode="r")
+    return Shown(views, np.load(folder / "said.npy"), [rows[n] for n in whose], plain)
 
 
-def weights(rows: list[dict[str, Any]]) -> np.ndarray:
-    """(n,) what each view counts: live as attack, each source alike, drawn masks MASKED of a source."""
+def weights(rows: list[dict[str, Any]], which: np.ndarray) -> np.ndarray:
+    """(n,) how often each view of `which` (n,) is drawn: live as attack, each source alike."""
     share = np.zeros(len(rows))
-    keys = np.array([f"{row['live']} {row['source']} {row['drawn'] != ''}" for row in rows])
-    for key in np.unique(keys):
-        share[keys == key] = (MASKED if key.endswith("True") else 1 - MASKED) / (keys == key).sum()
+    keys = np.array([f"{row['live']} {row['source']}" for row in rows])
     live = np.array([row["live"] for row in rows])
+    for key in np.unique(keys[which]):
+        share[(keys == key) & which] = 1 / ((keys == key) & which).sum()
     for side in (live, ~live):
-        share[side] /= 2 * share[side].sum()
+        share[side] /= max(2 * share[side].sum(), 1e-9)
     return share
 
 
-def fitted(
-    known: np.ndarray, live: np.ndarray, share: np.ndarray, *, steps: int, seed: int
-) -> tuple[np.ndarray, float]:
-    """Weights and bias of the logistic regression on standardised numbers (n, k)."""
-    torch.manual_seed(seed)
-    rng, total = np.random.default_rng(seed), np.cumsum(share)
-    x, y = torch.from_numpy(known), torch.from_numpy(live.astype(np.float32) * 0.9 + 0.05)
-    layer = nn.Linear(known.shape[1], 1)
-    optimizer = torch.optim.AdamW(layer.parameters(), RATE, weight_decay=0.05)
-    for step in range(steps):
+def batches(some: Shown, share: np.ndarray, many: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
+    """Without end: views, what the teachers say, live or not."""
+    live, total = np.array([row["live"] for row in some.rows], np.float32), np.cumsum(share)
+    while True:
+        drawn = np.minimum(np.searchsorted(total, rng.random(many) * total[-1]), len(live) - 1)
+        masked = (rng.random(many) < MASKED).astype(int)
+        yield np.stack([some.views[n, m] for n, m in zip(drawn, masked, strict=True)]), some.said[drawn], live[drawn]
+
+
+def both(alone: Iterator[Any], sets: Iterator[Any] | None) -> Iterator[tuple[np.ndarray, ...]]:
+    """One batch of each, one after the other; those of `alone` have no label: nan."""
+    while True:
+        views, said, live = next(alone)
+        parts = [(views, said, np.full_like(live, np.nan))] + ([next(sets)] if sets else [])
+        yield tuple(np.concatenate(kind) for kind in zip(*parts, strict=True))
+
+
+def loss(net: Liveness, batch: tuple[np.ndarray, ...]) -> tuple[Tensor, list[float]]:
+    """Of all that it is to learn, and each part of it."""
+    views, said, live = batch
+    bank, lesson, label = net(images(views))
+    wanted = torch.from_numpy(said).clamp(-REACH, REACH) / STRETCH
+    parts = [functional.smooth_l1_loss(lesson, wanted, beta=0.5)]
+    known = ~np.isnan(live)
+    if known.any():
+        truth = torch.from_numpy(live[known]) * 0.9 + 0.05
+        parts += [functional.binary_cross_entropy_with_logits(odds[known], truth) for odds in (label, bank)]
+    return parts[0] + sum((0.3 * parts[1], parts[2]) if len(parts) > 1 else ()), [float(p.detach()) for p in parts]
+
+
+def learnt(net: Liveness, feed: Iterator[Any], rate: float, many: int, out: Path) -> None:
+    """Train for so many batches, and keep the weights every minute."""
+    fast = list(net.bank.parameters())
+    slow = [p for p in net.parameters() if p.requires_grad and not any(p is f for f in fast)]
+    optimizer = torch.optim.AdamW(
+        [{"params": slow, "weight_decay": 0.02, "own": 1.0}, {"params": fast, "weight_decay": 0.05, "own": 3e-3 / rate}]
+    )
+    told = time.monotonic()
+    means: list[list[float]] = []
+    net.train()
+    while (passed := len(means) / many) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = RATE * 0.5 * (1 + np.cos(np.pi * step / steps))
-        drawn = np.minimum(np.searchsorted(total, rng.random(BATCH) * total[-1]), len(known) - 1)
-        wrong = functional.binary_cross_entropy_with_logits(layer(x[drawn])[:, 0], y[drawn])
+            group["lr"] = group["own"] * rate * min(1.0, (len(means) + 1) / 60) * 0.5 * (1 + np.cos(np.pi * passed))
+        total, parts = loss(net, next(feed))
         optimizer.zero_grad()
-        wrong.backward()
+        total.backward()
         optimizer.step()
-    return layer.weight.detach().numpy()[0], float(layer.bias.detach()[0])
+        means.append(parts)
+        if time.monotonic() - told > 60:
+            told = time.monotonic()
+            recent = ", ".join(f"{p:.4f}" for p in np.mean(means[-100:], 0))
+            print(f"{len(means)} batches: {recent}", flush=True)
+            torch.save(net.state_dict(), out)
+    net.eval()
+    torch.save(net.state_dict(), out)
+
+
+@torch.no_grad()
+def answers(net: Liveness, some: Shown, which: np.ndarray) -> np.ndarray:
+    """(n, 2, 4) of views (n,), bare and masked: the bank's odds, either teacher's as learnt, the label's."""
+    told = np.zeros((len(which), 2, 4), np.float32)
+    for at in range(0, len(which), 32):
+        views = some.views[which[at : at + 32]]
+        bank, lesson, label = net(images(views.reshape(-1, *views.shape[2:])))
+        told[at : at + 32] = torch.cat([bank[:, None], lesson, label[:, None]], 1).reshape(-1, 2, 4).numpy()
+    return told
 
 
 def equal_error(live: np.ndarray, attack: np.ndarray) -> float:
@@ -135,43 +150,52 @@ def equal_error(live: np.ndarray, attack: np.ndarray) -> float:
 
 
 def validated(odds: np.ndarray, rows: list[dict[str, Any]]) -> str:
-    """Equal error of every source, bare and masked."""
-    keys = np.array([f"{row['source']}{' masked' if row['drawn'] else ''}" for row in rows])
-    live = np.array([row["live"] for row in rows], bool)
+    """Equal error of every source, bare / masked, of (n, 2) odds."""
+    keys, live = np.array([row["source"] for row in rows]), np.array([row["live"] for row in rows], bool)
     rates = {
-        str(key): 100 * equal_error(odds[(keys == key) & live], odds[(keys == key) & ~live])
+        str(key): [100 * equal_error(odds[(keys == key) & live, m], odds[(keys == key) & ~live, m]) for m in (0, 1)]
         for key in np.unique(keys)
-        if live[keys == key].any() and not live[keys == key].all()
+        if ((keys == key) & live).any() and ((keys == key) & ~live).any()
     }
-    words = ", ".join(f"{key} {rate:.1f}" for key, rate in rates.items())
-    return f"equal error {np.mean(list(rates.values())):.1f} %: {words}" if rates else "nothing held back"
+    means = np.mean(list(rates.values()), 0) if rates else [np.nan] * 2
+    each = ", ".join(f"{key} {a:.1f} / {b:.1f}" for key, (a, b) in rates.items())
+    return f"{means[0]:.1f} / {means[1]:.1f} %: {each}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--without", nargs="*", default=[], help="sources, or people as in print/0003")
-    parser.add_argument("--views", type=int, default=2, help="views of each window to learn from")
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--alone", type=Path, required=True)
+    parser.add_argument("--sets", type=Path)
+    parser.add_argument("--start", type=Path)
+    parser.add_argument("--without", nargs="*", default=[], metavar="SOURCE")
+    parser.add_argument("--batches", type=int, default=800)
     wanted = parser.parse_args()
     torch.set_num_threads(1)
-    some = shown(wanted.folder, wanted.views)
-    held = np.array([row["source"] in wanted.without or row["person"] in wanted.without for row in some.rows])
-    cache = wanted.folder / "described.npy"
-    if not cache.exists():
-        np.save(cache, described(some.every[some.which]))
-    numbers, known = np.load(cache), np.nonzero(~held)[0]
-    mean, scale = numbers[known].mean(0), numbers[known].std(0) + 1e-6
-    numbers = (numbers - mean) / scale
-    rows = [some.rows[n] for n in known]
-    live = np.array([row["live"] for row in rows])
-    told, bias = fitted(numbers[known], live, weights(rows), steps=wanted.steps, seed=wanted.seed)
-    np.savez(wanted.out, filters=filters(), told=told / scale, bias=bias - float((told * mean / scale).sum()))
-    examined = [n for n in np.nonzero(held)[0] if some.rows[n]["plain"]]
-    odds = numbers[examined] @ told + bias
-    print(f"{len(known)} views, {numbers.shape[1]} numbers; {validated(odds, [some.rows[n] for n in examined])}")
+    torch.manual_seed(5)
+    alone = shown(wanted.alone)
+    net = Liveness()
+    if wanted.start:
+        net.load_state_dict(torch.load(wanted.start))
+    else:
+        measured(
+            net, np.stack([alone.views[n, 0] for n in range(0, len(alone.views), max(len(alone.views) // 500, 1))])
+        )
+    net = net.to(memory_format=torch.channels_last)
+    unlabelled = batches(alone, np.ones(len(alone.rows)), BATCH // (2 if wanted.sets else 1), np.random.default_rng(5))
+    labelled = None
+    if wanted.sets:
+        sets = shown(wanted.sets)
+        kept = np.array([not {row["source"], row["person"]} & set(wanted.without) for row in sets.rows])
+        labelled = batches(sets, weights(sets.rows, kept), BATCH, np.random.default_rng(6))
+    learnt(net, beside(both(unlabelled, labelled)), LATER if wanted.start else FIRST, wanted.batches, wanted.out)
+    np.savez(wanted.out.with_suffix(".npz"), **folded(net))
+    if wanted.without:
+        held = np.nonzero(sets.plain & ~kept)[0]
+        told = answers(net, sets, held)
+        np.savez(wanted.out.with_suffix(".told.npz"), told=told, which=held)
+        for name, odds in {"bank": told[..., 0], "lesson": told[..., 1:3].sum(2), "label": told[..., 3]}.items():
+            print(f"{name}: held back {validated(odds, [sets.rows[n] for n in held])}", flush=True)
 
 
 if __name__ == "__main__":

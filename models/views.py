@@ -55,16 +55,36 @@ def seen(window: Image, box: Box, side: int) -> Image:
     return np.concatenate([Picture.from_rgb(window).square(*square, side) for square in align.surroundings(box)])
 
 
-def disturbed(window: Image, box: Box, side: int, rng: np.random.Generator) -> Image:
-    """The same from another camera: `seen` of the window cut, moved, blurred, relit and encoded anew."""
+def elsewhere(window: Image, box: Box, rng: np.random.Generator) -> tuple[Image, Box]:
+    """The window from another camera: cut, encoded anew, and the face found elsewhere in it."""
     if rng.random() < 0.4:
         window, box = cut(window, box, rng)
     if rng.random() < 0.5:
         window = encoded(window, rng)
-    shown = seen(window, moved(box, rng), side)
+    return window, moved(box, rng)
+
+
+def finished(shown: Image, rng: np.random.Generator) -> Image:
+    """In another light, and in the mirror or not."""
     if rng.random() < 0.5:
         shown = shown[:, ::-1]
     return relit(shown, rng)
+
+
+def cropped(window: Image, box: Box, span: float, side: int) -> Image:
+    """(side, side, 3): the face and its surroundings as Silent-Face-Anti-Spoofing's own code cuts them: the box
+    enlarged `span` times, moved into the image where it would reach beyond, and no larger than the image.
+    """
+    image = Pillow.fromarray(np.ascontiguousarray(window))
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    span = min((image.height - 1) / height, (image.width - 1) / width, span)
+    half = np.array([width, height]) * span / 2
+    middle = np.array([left + right, top + bottom]) / 2
+    # Into the image: there is room, for the span was chosen so.
+    middle = np.clip(middle, half, np.array(image.size) - 1 - half)
+    first, last = np.maximum(middle - half, 0), np.minimum(middle + half, image.size)
+    return np.asarray(image.resize((side, side), Pillow.Resampling.BILINEAR, (*first, *last)))
 
 
 def cut(window: Image, box: Box, rng: np.random.Generator) -> tuple[Image, Box]:

@@ -209,3 +209,29 @@ def test_training_sees_what_the_gate_shows_the_network(faces: Faces, looked_at: 
     assert seen.shape == (2 * views.SIDE, views.SIDE, 3) == tuple(faces.person.shapes[0][1:])
     direct = np.concatenate([picture.square(*square, views.SIDE) for square in align.surroundings(face.box)])
     assert np.abs(seen.astype(int) - direct).mean() < 6
+
+
+def test_a_recaptured_face_is_where_its_box_says() -> None:
+    sys.path.insert(0, str(MODELS))
+    from recapture import recaptured
+
+    photo = np.zeros((120, 100, 3), np.uint8)
+    photo[30:90, 25:75, 1] = 255
+    for seed in range(30):
+        scene, (left, top, right, bottom) = recaptured(photo, (25, 30, 75, 90), np.random.default_rng(seed))
+        assert scene.dtype == np.uint8
+        x, y, width, height = (left + right) / 2, (top + bottom) / 2, right - left, bottom - top
+        face = scene[int(y - height / 5) : int(y + height / 5), int(x - width / 5) : int(x + width / 5)].astype(int)
+        assert (face[..., 1] > face[..., 0]).mean() > 0.8
+
+
+def test_another_camera_moves_the_box_with_the_face() -> None:
+    sys.path.insert(0, str(MODELS))
+    import views
+
+    photo = np.zeros((240, 200, 3), np.uint8)
+    photo[80:160, 70:130] = 255
+    for seed in range(30):
+        window, (left, top, right, bottom) = views.elsewhere(photo, (70, 80, 130, 160), np.random.default_rng(seed))
+        x, y = int((left + right) / 2), int((top + bottom) / 2)
+        assert window[y - 10 : y + 10, x - 10 : x + 10].mean() > 200
