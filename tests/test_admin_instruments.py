@@ -297,8 +297,7 @@ def test_bench_tells_what_the_gate_costs_in_the_agreed_words(house: House, faces
     for spread in told["stages"].values():
         assert 0 <= spread["p50"] <= spread["p95"] <= spread["max"]
     shares = [spread["share"] for stage, spread in told["stages"].items() if stage != "total"]
-    # Nearly all of it on a quiet machine; on a busy one a pause between two stages counts for neither.
-    assert 0.7 < sum(shares) <= 1.001
+    assert 0.9 < sum(shares) <= 1.001
     assert told["fps"] > 0
     assert 50 < told["peak_rss_mb"] < 1000
     assert all(told[name]["cpu"] > 0 for name in ("import_s", "cold_start_s", "help_s"))

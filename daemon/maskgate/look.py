@@ -146,6 +146,7 @@ def sight(
     seen = view(faces, main, face, bounds, stages)
     with stages.time("liveness"):
         live = None if seen.probe is None else faces.liveness(main, face)
+        behind = None if seen.probe is None else backdrop(lores, main.size)
     with stages.time("match"):
         match: Match | None = None if seen.probe is None else gallery.search(seen.probe, seen.cover)
     return Sighting(
@@ -157,7 +158,7 @@ def sight(
         probe=seen.probe,
         match=match,
         others=others_near(found, face),
-        backdrop=None if seen.probe is None else backdrop(lores, main.size),
+        backdrop=behind,
         ms=stages.ms,
     )
 
