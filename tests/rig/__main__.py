@@ -23,7 +23,7 @@ from rig.enclosure import enclose, end_the_rest
 from rig.report import Failed, PartOver, Report
 from rig.shell import PATIENCE
 
-PARTS = {"camera": 900, "service": 900, "installer": 1800, "unit": 60}
+PARTS = {"camera": 900, "service": 900, "relay": 2400, "arm64": 1800, "installer": 1800, "unit": 60}
 """How long each part may take, seconds, roots not yet made included."""
 
 

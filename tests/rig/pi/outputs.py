@@ -1,0 +1,55 @@
+"""Run on both machines: what the networks, run by the gate's own code, make of shipped photos. Prints a JSON line.
+
+outputs.py PHOTO...
+"""
+
+import json
+import platform
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from maskgate import config, faces, look
+from maskgate.camera import open_camera
+from maskgate.match import Gallery
+
+
+def main(photos: list[str]) -> None:
+    """Look at every photo as at a frame, and run each network once on noise."""
+    nets = faces.load(config.installed_models(), threads=1)
+    noise = np.random.default_rng(7)
+    raw = {
+        name: [out.ravel().tolist() for out in net.run(noise.integers(0, 256, net.shapes[0][1:], dtype=np.uint8))]
+        for name, net in (("refiner", nets.refiner), ("embedder", nets.network), ("liveness", nets.person))
+    }
+    said = {"runtime": nets.runtime, "machine": platform.machine(), "python": platform.python_version()}
+    print("rig-outputs " + json.dumps(said | {"noise": raw, "photos": {name: seen(nets, name) for name in photos}}))
+
+
+def seen(nets: faces.Faces, photo: str) -> dict[str, object]:
+    """Return what the gate makes of a photo."""
+    settings = config.defaults()
+    with open_camera(replace_source(settings.camera, photo)) as camera:
+        frame = next(iter(camera.frames()))
+    bounds = look.bounds_of(settings.quality)
+    found = look.sight(nets, Gallery([]), frame.main, frame.lores, at_s=0, bounds=bounds)
+    assert found is not None
+    assert found.probe is not None
+    return {
+        "box": list(map(float, found.face.box)),
+        "landmarks": np.asarray(found.face.landmarks, float).ravel().tolist(),
+        "score": float(found.face.score),
+        "masked": found.masked,
+        "live": found.live,
+        "probe": found.probe.tolist(),
+    }
+
+
+def replace_source(camera: config.Camera, photo: str) -> config.Camera:
+    """Return the settings of a camera that shows a photo, as fast as it is taken."""
+    return msgspec.structs.replace(camera, source=photo, paced=False)
+
+
+main([str(Path(word)) for word in sys.argv[1:]])
