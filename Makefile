@@ -8,8 +8,8 @@ PIP = $(BIN)/python -m pip install -qq --disable-pip-version-check
 
 help:
 	@echo 'make demo           replay the shipped visits through the production loop'
-	@echo 'make test           format check, lint, types, import contracts, tests: all that CI runs'
-	@echo 'make rig            install, boot, kill, hang, upgrade, remove it in fresh Debian roots (root; PART=service tries one)'
+	@echo 'make test           format check, lint, types, import contracts, tests: what comes before every commit'
+	@echo 'make rig            camera, systemd, an emulated Pi, installer: everything but the board itself (root; PART=service tries one)'
 	@echo 'make test-models    remake the masked-face network on a handful of faces, to prove the scripts (minutes, 5 GB)'
 	@echo 'make prove          try the laws of lock, log and store at full size (hours; tests/prove.py tries a part)'
 	@echo 'make format         put the code into the format that make test asks for'

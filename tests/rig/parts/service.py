@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -19,15 +20,23 @@ WATCHDOG_S = float(re.search(r"^WatchdogSec=(\d+)$", UNIT, re.M)[1])  # type: ig
 KILLED_S, SLACK_S = 3.0, 2.0
 """Within which a relay is at rest after a kill (docs/WIRING.md), and later than WatchdogSec= (SECURITY.md)."""
 
+HOOK = """#!/bin/sh
+case "$(cat)" in *'"test"'*) ;; *) exit 0 ;; esac
+/opt/maskgate/bin/maskgate unlock > /dev/null 2>&1 && said=unlocked || said=refused
+echo "rig-hook $(id -u) $(id -G) $said $(ls /dev | grep -c gpiochip)"
+"""
+"""A hook that tries to open the gate, and says what it is."""
+
 
 def run(report: Report) -> None:
     """Boot an installed gate and look at it from outside."""
     with gatehouse.installed(roots.debian(SUITE)).lent("service") as root:
-        gatehouse.furnish(root, gatehouse.visits(root))
+        gatehouse.furnish(root, gatehouse.visits(root), '[report]\nhooks = "hooks"\n')
         _prepare(root)
         with booted(root) as box:
             _starts(report, box)
             _works(report, box)
+            _tells(report, box)
             _is_closed(report, box)
             _log_is_private(report, box)
             _survives(report, box)
@@ -36,6 +45,10 @@ def run(report: Report) -> None:
 def _prepare(root: Path) -> None:
     """Let the checks start the gate themselves, and see what became of ExecStopPost=."""
     (root / "etc/systemd/system/multi-user.target.wants/maskgate.service").unlink()
+    hook = root / "etc/maskgate/hooks/10-rig"
+    hook.parent.mkdir(mode=0o755)
+    hook.write_text(HOOK)
+    hook.chmod(0o755)
     told = root / "etc/systemd/system/maskgate.service.d/told.conf"
     told.parent.mkdir()
     # systemd runs a further command after the service only if the one before, the unit's own, succeeded.
@@ -72,6 +85,25 @@ def _works(report: Report, box: Box) -> None:
     with report.check("the log agrees with the anchors in the journal"):
         said = box.run("sh", "-c", "journalctl -u maskgate -o cat --no-pager | maskgate log verify --anchor -")
         assert re.search(r"anchors? agreed with", said), said
+
+
+def _tells(report: Report, box: Box) -> None:
+    """What others get to know: the journal's fields, the hooks."""
+    with report.check("the journal finds a decision by its fields"):
+        said = box.run("journalctl", "-u", "maskgate", "MASKGATE_GRANTED=true", "-o", "json", "-n", "1", "--no-pager")
+        line = json.loads(said)
+        assert (line["MASKGATE_SUBJECT"], line["MASKGATE_REASON"]) == ("Obama", "granted"), said
+    with report.check("a hook gets an event as a user in no group, and its own order is refused"):
+        box.run("maskgate", "hooks", "test")
+        journal = ("journalctl", "-u", "maskgate-hooks", "-o", "cat", "--no-pager")
+        found = until(
+            "the hook's words",
+            lambda: re.search(r"rig-hook (\d+) ([\d ]+) (\w+) (\d+)", box.run(*journal)),
+            limit_s=30,
+        )
+        user, groups, answer, pins = found.groups()
+        assert user not in ("0", box.run("id", "-u", "maskgate").strip()), user
+        assert (groups, answer, pins) == (user, "refused", "0"), found[0]
 
 
 def _is_closed(report: Report, box: Box) -> None:
@@ -163,6 +195,12 @@ def _survives(report: Report, box: Box) -> None:
         (pins / "gpio5").write_text("1\n")
         released(box.root, limit_s=15)
         logged(box, '"rex"')
+    with report.check("a door that opens while it is locked is recorded as forced"):
+        (pins / "gpio16").write_text("0\n")
+        logged(box, '"door_closed"')
+        (pins / "gpio16").write_text("1\n")
+        logged(box, '"forced_open"')
+        (pins / "gpio16").write_text("0\n")
         box.run("maskgate", "release")
     with report.check("told to stop it ends at once, at rest"):
         box.run("systemctl", "stop", "maskgate")
