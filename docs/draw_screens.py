@@ -21,7 +21,7 @@ from maskgate.admin.terminal import Span
 
 FOLDER = Path(__file__).parent
 CELL, LINE, EDGE = 8.4, 18, 14
-INKS = {"": "#d8dee9", "bold": "#ffffff", "dim": "#8892a4", "good": "#5fd7ff", "bad": "#ffd75f", "alarm": "#ff8f70"}
+INKS = {"": "#d8dee9", "strong": "#ffffff", "faint": "#8892a4", "good": "#5fd7ff", "bad": "#ffd75f", "alarm": "#ff8f70"}
 PAPER = "#10141c"
 QUALITY = {
     "face_px": 138.0,
@@ -134,7 +134,7 @@ def drawn(screen: Sequence[Sequence[Span]], columns: int, title: str) -> str:
                         f'fill="rgb({grey},{grey},{grey})" shape-rendering="crispEdges"/>'
                     )
             elif text.strip():
-                weight = ' font-weight="bold"' if style in ("bold", "good", "bad", "alarm") else ""
+                weight = ' font-weight="bold"' if style in ("strong", "good", "bad", "alarm") else ""
                 # textLength: a cell is a cell, whatever font the reader has.
                 parts.append(
                     f'<text x="{x:.1f}" y="{top + 14}" fill="{INKS[style]}"{weight} '

@@ -227,7 +227,7 @@ def test_a_bar_passes_its_stroke_exactly_when_the_value_does() -> None:
 
 
 def test_nothing_in_a_name_can_move_the_cursor() -> None:
-    assert fitted([("A\x1b[2Jnna\n", "bold")], 80) == "\x1b[1mA?[2Jnna?\x1b[0m"
+    assert fitted([("A\x1b[2Jnna\n", "strong")], 80) == "\x1b[1mA?[2Jnna?\x1b[0m"
     assert fitted([("王小明", "")], 5) == "王小 "
 
 

@@ -49,24 +49,24 @@ def lines(view: View, width: int, height: int, *, plain: bool = False) -> list[l
     events = _events(view.daemon["events"], view.now, max(0, height - len(top) - 3)) if view.daemon else []
     body = (top + events)[: max(0, height - 1)]
     body += [[] for _ in range(height - 1 - len(body))]
-    return [*body, [(view.said, "bold")] if view.said else [(KEYS, "dim")]][:height]
+    return [*body, [(view.said, "strong")] if view.said else [(KEYS, "faint")]][:height]
 
 
 def _head(view: View) -> list[list[Span]]:
     clock = view.now.strftime("%a %d %b %H:%M:%S %Z")
     if view.daemon is None:
-        return [[("maskgate  ", "bold"), ("no answer", "alarm"), (f"  {clock}", "")], []]
+        return [[("maskgate  ", "strong"), ("no answer", "alarm"), (f"  {clock}", "")], []]
     state = view.daemon["state"]
     style = "good" if state == "armed" else "alarm" if state == "camera_failed" else "bad"
     up = f"  up {_span(view.daemon['up_s'])}  {clock}"
-    return [[(f"maskgate {view.daemon['version']}  ", "bold"), (state.replace("_", " "), style), (up, "")]]
+    return [[(f"maskgate {view.daemon['version']}  ", "strong"), (state.replace("_", " "), style), (up, "")]]
 
 
 def _silence(view: View, width: int) -> list[list[Span]]:
     return [
         *([(line, "")] for line in wrap(view.silence, max(width, 10))),
         [],
-        [("Asking again until it answers.", "dim")],
+        [("Asking again until it answers.", "faint")],
     ]
 
 
@@ -88,7 +88,7 @@ def _daemon(daemon: Mapping[str, Any], view: View, width: int, plain: bool) -> l
 
 
 def _label(word: str) -> list[Span]:
-    return [(word.ljust(LABEL), "dim")]
+    return [(word.ljust(LABEL), "faint")]
 
 
 def _lock(daemon: Mapping[str, Any]) -> list[Span]:
@@ -127,8 +127,8 @@ def _decision(last: Mapping[str, Any] | None, width: int, plain: bool) -> list[l
         [
             *_label("decision"),
             (words, "good" if last["granted"] else "bad"),
-            (who, "bold"),
-            (f"  {_span(last['ago_s'])} ago", "dim"),
+            (who, "strong"),
+            (f"  {_span(last['ago_s'])} ago", "faint"),
         ]
     ]
     for word, value, mark in (("score", last["score"], last["threshold"]), ("liveness", last["live"], None)):
@@ -156,7 +156,7 @@ def _events(events: Sequence[Mapping[str, Any]], now: datetime, most: int) -> li
     """Show the newest events, newest first."""
     if not events or most < 1:
         return []
-    return [[("last events", "dim")], *(_event(event, now) for event in list(reversed(events))[:most])]
+    return [[("last events", "faint")], *(_event(event, now) for event in list(reversed(events))[:most])]
 
 
 def _event(event: Mapping[str, Any], now: datetime) -> list[Span]:
@@ -166,7 +166,7 @@ def _event(event: Mapping[str, Any], now: datetime) -> list[Span]:
     style = "" if event["granted"] is None else "good" if event["granted"] else "bad"
     who = event["subject"] or (f"by {event['actor']}" if event["actor"] else "")
     score = f"  {event['score']:.3f}" if event["score"] is not None else ""
-    return [(f"{when}  ", "dim"), (word.ljust(18), style), (f"  {who}{LEFT_TO_RIGHT}{score}", "")]
+    return [(f"{when}  ", "faint"), (word.ljust(18), style), (f"  {who}{LEFT_TO_RIGHT}{score}", "")]
 
 
 def _span(seconds: float) -> str:

@@ -6,11 +6,11 @@ import os
 import sys
 import unicodedata
 
-GOOD, BAD, FAINT, STRONG = "good", "bad", "faint", "strong"
+GOOD, BAD, ALARM, FAINT, STRONG = "good", "bad", "alarm", "faint", "strong"
 """What a colour is to say. Good is blue and bad is orange: red and green are one colour to one man in twelve."""
-_MANY = {GOOD: "1;38;5;39", BAD: "38;5;208", FAINT: "2", STRONG: "1"}
+_MANY = {GOOD: "1;38;5;39", BAD: "38;5;208", ALARM: "1;7", FAINT: "2", STRONG: "1"}
 """With 256 colours: near Okabe and Ito's, bright enough on black and dark enough on white."""
-_FEW = {GOOD: "1;36", BAD: "33", FAINT: "2", STRONG: "1"}
+_FEW = {GOOD: "1;36", BAD: "33", ALARM: "1;7", FAINT: "2", STRONG: "1"}
 LEFT_TO_RIGHT = "\u200e"
 """After Arabic or Hebrew, lest a number that follows be drawn before it."""
 EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -45,8 +45,13 @@ def inked(text: str, meaning: str | None) -> str:
     """Colour a text by what that is to say."""
     if meaning is None or not coloured():
         return text
+    return f"\x1b[{rendition(meaning)}m{text}\x1b[0m"
+
+
+def rendition(meaning: str) -> str:
+    """Return the parameters of Select Graphic Rendition (ECMA-48) for a meaning."""
     many = "256" in os.environ.get("TERM", "") or os.environ.get("COLORTERM")
-    return f"\x1b[{(_MANY if many else _FEW)[meaning]}m{text}\x1b[0m"
+    return (_MANY if many else _FEW)[meaning]
 
 
 def width(text: str) -> int:

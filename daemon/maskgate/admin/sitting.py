@@ -129,7 +129,7 @@ def lines(
     taken, of = answer["taken"], answer["wanted"]
     signs = ("#", "-") if plain else ("●", "○")
     head: list[Span] = [
-        (f"Enrolling {name}   ", "bold"),
+        (f"Enrolling {name}   ", "strong"),
         (f"{signs[0] * taken}{signs[1] * (of - taken)}", "good"),
         (f"  {taken} of {of} shots", ""),
     ]
@@ -139,7 +139,7 @@ def lines(
         right = bars[i] if i < len(bars) else []
         body.append([*left, ("  ", ""), *right])
     advice = [(answer["say"], "good" if answer["face"] and not answer["faults"] else "bad")]
-    return [head, *body[: max(0, height - 3)], [], advice, [("q leaves; nobody is let in meanwhile", "dim")]][:height]
+    return [head, *body[: max(0, height - 3)], [], advice, [("q leaves; nobody is let in meanwhile", "faint")]][:height]
 
 
 def drawn(picture: str | None, columns: int, rows: int, *, blocks: bool) -> list[list[Span]]:
@@ -194,5 +194,5 @@ def _bars(quality: Mapping[str, float] | None, wanted: Quality, plain: bool) -> 
         filled = round(min(2.0, max(0.0, share)) / 2 * BAR)
         style = "good" if share >= 1 else "bad"
         verdict = "ok" if share >= 1 else "too little"
-        made.append([(word.ljust(10), "dim"), (full * filled + empty * (BAR - filled), style), (f" {verdict}", "")])
+        made.append([(word.ljust(10), "faint"), (full * filled + empty * (BAR - filled), style), (f" {verdict}", "")])
     return made

@@ -16,13 +16,10 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Self, TypeAlias
 
-from maskgate.admin.ink import LEFT_TO_RIGHT
+from maskgate.admin.ink import LEFT_TO_RIGHT, rendition
 
 Span: TypeAlias = "tuple[str, str]"
-"""Text, and how it is shown: a word of `STYLES`, or "grey F B", fore- and background of 0 (black) to 23 (white)."""
-
-STYLES = {"": "", "bold": "1", "dim": "2", "good": "1;36", "bad": "1;33", "alarm": "1;7"}
-"""Select Graphic Rendition (ECMA-48). Cyan and yellow differ for colour-blind readers too, and words tell all of it."""
+"""Text, and how it is shown: a meaning of `ink`, or "grey F B", fore- and background of 0 (black) to 23 (white)."""
 _ENTER = b"\x1b[?1049h\x1b[?25l\x1b[?7l"
 _LEAVE = b"\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l"
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -149,8 +146,8 @@ def fitted(line: Sequence[Span], columns: int, *, colour: bool = True) -> str:
 
 def _rendition(style: str) -> str:
     """Return the parameters of a style."""
-    if style in STYLES:
-        return STYLES[style]
+    if not style.startswith("grey "):
+        return rendition(style)
     _, fore, back = style.split()
     # xterm's 256 colours end in 24 greys.
     return f"38;5;{232 + int(fore)};48;5;{232 + int(back)}"
