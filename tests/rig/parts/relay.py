@@ -27,7 +27,9 @@ BOOT_S, READY_S, SHELL_S = 600, 600, 120
 PYTHON_S = 60
 """How long `maskgate lock` may take here; on a Pi it is a second or two."""
 AT_ONCE_S = 2
-"""What the kernel or the reset does itself, as seen from outside."""
+"""What the kernel does itself, as seen from outside."""
+RESET_S = 15
+"""QEMU answers nothing while it loads the archive anew, seconds on a busy machine; in its first answer the pin is low."""
 WATCHDOG_S = 40
 MAIN = "$(systemctl show -P MainPID maskgate)"
 PERSIST = "pinctrl_bcm2835.persist_gpio_outputs"
@@ -203,12 +205,12 @@ def _shows_what_the_lock_is_for(report: Report, pi: Pi, watch: Watch) -> None:
 
 def _loses_power(report: Report, pi: Pi, watch: Watch, keeps: bool) -> None:
     with report.check(
-        "reset while unlocked, the pin is low at once" + (", and through the next start" if keeps else "")
+        "reset while unlocked, the pin is low as soon as it is seen" + (", and through the next start" if keeps else "")
     ):
         _hold_open(pi, watch)
         begun_s = time.monotonic()
         pi.reset()
-        watch.becomes(False, after_s=begun_s, limit_s=AT_ONCE_S)
+        watch.becomes(False, after_s=begun_s, limit_s=RESET_S)
         if keeps:
             pi.up(limit_s=BOOT_S)
             pi.run("systemctl start maskgate", limit_s=READY_S)

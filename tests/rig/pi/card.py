@@ -17,7 +17,9 @@ from rig.roots import HERE, LEAN, SPEEDY, Root
 from rig.shell import run
 
 PYTHON = {"trixie": "3.13", "bookworm": "3.11"}
-PACKAGES = "python3,libstdc++6,bash,coreutils,grep,mount,util-linux,kmod,systemd,systemd-sysv,udev,dbus,libpam-systemd,procps"
+PACKAGES = (
+    "python3,libstdc++6,bash,coreutils,grep,mount,util-linux,kmod,systemd,systemd-sysv,udev,dbus,libpam-systemd,procps"
+)
 LEANER = [f"--dpkgopt=path-exclude={path}/*" for path in ("/usr/share/zoneinfo", "/usr/lib/udev/hwdb.d")]
 KERNEL = """
 set -e
