@@ -29,7 +29,7 @@ PYTHON_S = 60
 AT_ONCE_S = 2
 """What the kernel does itself, as seen from outside."""
 RESET_S = 15
-"""QEMU answers nothing while it loads the archive anew, seconds on a busy machine; in its first answer the pin is low."""
+"""QEMU answers nothing while it loads the archive anew, for seconds on a busy machine; its first answer must be low."""
 WATCHDOG_S = 40
 MAIN = "$(systemctl show -P MainPID maskgate)"
 PERSIST = "pinctrl_bcm2835.persist_gpio_outputs"
