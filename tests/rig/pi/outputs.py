@@ -1,6 +1,6 @@
 """Run on both machines: what the networks, run by the gate's own code, make of shipped photos. Prints a JSON line.
 
-outputs.py PHOTO...
+outputs.py RUNTIME PHOTO...      RUNTIME: ai-edge-litert, which is taken where it is there, or tflite-runtime
 """
 
 import json
@@ -11,6 +11,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+if sys.argv[1] == "tflite-runtime":
+    # As on a Pi that has no other.
+    sys.modules["ai_edge_litert"] = None  # type: ignore[assignment]
 from maskgate import config, faces, look
 from maskgate.camera import open_camera
 from maskgate.match import Gallery
@@ -52,4 +55,4 @@ def replace_source(camera: config.Camera, photo: str) -> config.Camera:
     return msgspec.structs.replace(camera, source=photo, paced=False)
 
 
-main([str(Path(word)) for word in sys.argv[1:]])
+main([str(Path(word)) for word in sys.argv[2:]])
