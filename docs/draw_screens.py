@@ -21,7 +21,7 @@ from maskgate.admin.terminal import Span
 
 FOLDER = Path(__file__).parent
 CELL, LINE, EDGE = 8.4, 18, 14
-INKS = {"": "#d8dee9", "strong": "#ffffff", "faint": "#8892a4", "good": "#5fd7ff", "bad": "#ffd75f", "alarm": "#ff8f70"}
+INKS = {"": "#d8dee9", "strong": "#ffffff", "faint": "#8892a4", "good": "#00afff", "bad": "#ff8700", "alarm": "#ff8f70"}
 PAPER = "#10141c"
 QUALITY = {
     "face_px": 138.0,
