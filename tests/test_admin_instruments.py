@@ -283,6 +283,29 @@ def test_status_shows_the_running_daemon(tmp_path: Path) -> None:
         daemon.wait(timeout=30)
 
 
+def test_status_counts_from_the_last_decision_by_its_own_clock_whatever_the_cameras_is(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(600):
+        (photos / f"{number:03}.jpg").symlink_to(GOOD)
+    # Shown as fast as they are read, files are on a clock that begins with them.
+    house = House(tmp_path, camera={"source": str(photos), "paced": False})
+    daemon = house.start("run", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    begun_s = time.monotonic()
+    try:
+        last = None
+        while last is None and daemon.poll() is None:
+            time.sleep(0.1)
+            if (tmp_path / "control.sock").exists():
+                told = house.run("status", "--json").objects[0]["daemon"]
+                last = told and told["last_decision"]
+        assert last is not None
+        assert 0 <= last["ago_s"] <= time.monotonic() - begun_s
+    finally:
+        daemon.terminate()
+        daemon.wait(timeout=30)
+
+
 # -- bench ---------------------------------------------------------------------------------------------------------
 
 

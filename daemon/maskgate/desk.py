@@ -93,7 +93,8 @@ class Desk:
         self._sighting: tuple[float, Sighting] | None = None
         self._frame_s: float | None = None
         self._form = ""
-        self._last: decide.Decision | None = None
+        self._last: tuple[float, decide.Decision] | None = None
+        """When its frame was served, and the decision: files shown as fast as they are read have their own clock."""
 
     @property
     def enrolling(self) -> bool:
@@ -109,7 +110,8 @@ class Desk:
             self._frames_s.append(self._frame_s)
             if moment.sighting is not None:
                 self._sighting = self._frame_s, moment.sighting
-            self._last = moment.decision or self._last
+            if moment.decision is not None:
+                self._last = self._frame_s, moment.decision
         while (request := self._requests.pending()) is not None:
             self._take(request)
         if self._sitting is not None:
@@ -165,20 +167,16 @@ class Desk:
             "gallery": {"subjects": len(self._roster.gallery.subjects), "templates": len(self._roster.gallery)},
             "runtime": self._faces.runtime,
             "models": self._faces.digests,
-            "last_decision": None
-            if self._last is None
-            else {
-                "ago_s": round(now_s - self._last.at_s, 1),
-                "granted": self._last.granted,
-                "reason": self._last.reason,
-                "subject": self._last.subject,
-                "score": self._last.score,
-                "threshold": self._last.threshold,
-                "margin": self._last.margin,
-                "masked": self._last.masked,
-                "live": self._last.live,
-            },
+            "last_decision": self._decided(now_s),
         }
+
+    def _decided(self, now_s: float) -> dict[str, Any] | None:
+        """Describe the last decision; None before the first."""
+        if self._last is None:
+            return None
+        at_s, last = self._last
+        told = ("granted", "reason", "subject", "score", "threshold", "margin", "masked", "live")
+        return {"ago_s": round(now_s - at_s, 1)} | {name: getattr(last, name) for name in told}
 
     def _watched(self) -> dict[str, Any]:
         """Describe what somebody who watches wants besides: how fast frames come, what is seen, what happened last."""
