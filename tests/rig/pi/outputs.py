@@ -6,7 +6,6 @@ outputs.py RUNTIME PHOTO...      RUNTIME: ai-edge-litert, which is taken where i
 import json
 import platform
 import sys
-from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -34,7 +33,8 @@ def main(photos: list[str]) -> None:
 def seen(nets: faces.Faces, photo: str) -> dict[str, object]:
     """Return what the gate makes of a photo."""
     settings = config.defaults()
-    with open_camera(replace_source(settings.camera, photo)) as camera:
+    # As fast as it is taken.
+    with open_camera(msgspec.structs.replace(settings.camera, source=photo, paced=False)) as camera:
         frame = next(iter(camera.frames()))
     bounds = look.bounds_of(settings.quality)
     found = look.sight(nets, Gallery([]), frame.main, frame.lores, at_s=0, bounds=bounds)
@@ -50,9 +50,4 @@ def seen(nets: faces.Faces, photo: str) -> dict[str, object]:
     }
 
 
-def replace_source(camera: config.Camera, photo: str) -> config.Camera:
-    """Return the settings of a camera that shows a photo, as fast as it is taken."""
-    return msgspec.structs.replace(camera, source=photo, paced=False)
-
-
-main([str(Path(word)) for word in sys.argv[2:]])
+main(sys.argv[2:])
