@@ -19,7 +19,8 @@ import torch
 
 import minifasnet
 from maskgate.pixels import load_photo
-from views import Box, cropped
+from maskgate.values import Box
+from views import cropped
 
 BATCH = 64
 

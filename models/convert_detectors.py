@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from int8 import converted
 from onnx_keras import onnx_outputs, rebuild
 from scenes import background, camera_noise, load_clutter, paste
 
@@ -48,16 +49,6 @@ def half_precision(model: tf.keras.Model) -> bytes:
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.target_spec.supported_types = [tf.float16]
-    return bytes(converter.convert())
-
-
-def int8_model(model: tf.keras.Model, scenes: list[np.ndarray]) -> bytes:
-    """Full int8: weights, activations, input and outputs."""
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([scene[None].astype(np.float32)] for scene in scenes)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
     return bytes(converter.convert())
 
 
@@ -90,7 +81,7 @@ def main() -> None:
     write(HERE / "yunet_f16.tflite", half_precision(model))
     if wanted.compare:
         scenes = list(calibration_scenes(wanted.faces, wanted.wheels / "skimage/data", 120))
-        write(wanted.compare / "yunet_int8.tflite", int8_model(model, scenes))
+        write(wanted.compare / "yunet_int8.tflite", converted(model, scenes, answer=tf.int8))
 
 
 def write(path: Path, flat: bytes) -> None:

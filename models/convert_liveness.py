@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from int8 import converted
+
 HEIGHTS = (0.0, 1.0, 3.0)
-STRIDE, STRIDES, SIDE = 3, (2, 2, 1, 2), 96
+STRIDE, STRIDES, SIDE = 3, {"near": (2, 2, 1, 2), "wide": (2, 1, 1, 2, 1, 1, 2)}, 96
 """liveness_net.py's; torch is not installed here."""
 PARTS = {"bank": 0.84, "lesson": 0.75, "label": 0.27}
 """What each part of the answer weighs, either of the teachers' two alike; chosen on the folds."""
@@ -38,11 +40,12 @@ def trunk(arrays: dict[str, np.ndarray], name: str, view: tf.Tensor) -> tuple[li
     means = [tf.reduce_mean(tf.nn.relu(seen - height) if height else seen, (1, 2)) for height in HEIGHTS]
     light = layers.Rescaling(1 / 128, offset=-127.5 / 128)(view)
     means += [tf.reduce_mean(tf.nn.relu(sign * light), (1, 2)) for sign in (1.0, -1.0)]
-    for n, stride in enumerate(STRIDES):
+    for n, stride in enumerate(STRIDES[name]):
         weights, bias = arrays[f"{name}.{n}.weights"], arrays[f"{name}.{n}.bias"]
-        made = layers.Conv2D(len(weights), 3, stride, activation=tf.nn.relu6)
-        seen = made(layers.ZeroPadding2D(1)(seen))
+        made = layers.Conv2D(len(weights), 3, stride)
+        answer = made(layers.ZeroPadding2D(1)(seen))
         made.set_weights([weights.transpose(2, 3, 1, 0), bias])
+        seen = tf.nn.relu6(answer + seen if (stride, seen.shape[3]) == (1, len(weights)) else answer)
     return means, seen
 
 
@@ -69,7 +72,7 @@ def rebuilt(arrays: dict[str, np.ndarray]) -> tf.keras.Model:
             at += many
         _, height, width, channels = seen.shape
         maps.append((layers.Flatten()(seen), height, width, channels))
-    flat = np.split(arrays["join.weights"], 2, axis=1)
+    flat = np.split(arrays["join.weights"], [maps[0][0].shape[1]], axis=1)
     # torch flattens channels first.
     laid = [
         half.reshape(len(half), c, h, w).transpose(0, 2, 3, 1).reshape(len(half), -1)
@@ -101,17 +104,6 @@ def views(sets: Path) -> np.ndarray:
     laid = np.stack([every[n, k % 2] for k, n in enumerate(some)]).astype(np.float32)
     laid[0, 0, :2] = [[0] * 3, [255] * 3]
     return laid
-
-
-def converted(model: tf.keras.Model, shown: np.ndarray) -> bytes:
-    """As int8; the answer as float."""
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([view[None]] for view in shown)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.int8
-    converter.inference_output_type = tf.float32
-    return bytes(converter.convert())
 
 
 def main() -> None:

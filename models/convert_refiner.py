@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from int8 import converted
 from layouts import SIDE, shown
 
 SHOWN = 400
@@ -63,15 +64,7 @@ def main() -> None:
     parser.add_argument("eyes", type=Path)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "refiner_int8.tflite")
     wanted = parser.parse_args()
-    laid = faces(wanted.eyes)
-    model = rebuilt(dict(np.load(wanted.arrays)))
-    converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([face[None]] for face in laid)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.int8
-    converter.inference_output_type = tf.float32
-    flat = bytes(converter.convert())
+    flat = converted(rebuilt(dict(np.load(wanted.arrays))), faces(wanted.eyes))
     wanted.out.write_bytes(flat)
     print(f"{wanted.out.name} {len(flat)} B {hashlib.sha256(flat).hexdigest()}")
 

@@ -3,7 +3,7 @@
 Every trunk begins with filters that are not learnt: a cosine transform of 6 x 6 blocks in luma, and the coarse part of
 it in both colour differences, each as strong as its usual response. They see blur, grain, moire, edges and tints. The
 means of what they answer, rectified at three heights since a few strong responses are not many weak ones, are the
-*bank*; four convolutions that are learnt go on from there and see where it is.
+*bank*; convolutions that are learnt go on from there and see where it is.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ BLOCK, STRIDE = 6, 3
 HEIGHTS = (0.0, 1.0, 3.0)
 """Where responses are rectified, in standard deviations."""
 TOP = 6.0
-LAYERS = ((48, 2), (96, 2), (128, 1), (64, 2))
-"""Width and stride of each convolution of a trunk."""
-WIDE = 128
+NEAR = ((32, 2), (64, 2), (64, 1), (64, 2))
+WIDE = ((48, 2), (48, 1), (48, 1), (96, 2), (96, 1), (96, 1), (96, 2))
+"""Width and stride of each convolution of either trunk; what one that changes neither says is added to what it sees."""
+TOLD = 128
 """Numbers that the teachers' answers and the label are told from."""
 
 
@@ -49,47 +50,72 @@ def images(views: np.ndarray) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+class Layer(nn.Module):
+    """One convolution."""
+
+    def __init__(self, narrow: int, wide: int, stride: int) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(narrow, wide, 3, stride, 1, bias=False), nn.BatchNorm2d(wide)
+        self.adds = (narrow, stride) == (wide, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.conv(x))
+        return functional.relu6(x + y if self.adds else y)
+
+
 class Trunk(nn.Module):
     """One view."""
 
-    def __init__(self) -> None:
+    def __init__(self, layers: tuple[tuple[int, int], ...]) -> None:
         super().__init__()
         bank = torch.from_numpy(filters())
         self.stem = nn.Conv2d(3, len(bank), BLOCK, STRIDE, bias=False)
         self.stem.weight = nn.Parameter(bank, requires_grad=False)
-        layers: list[nn.Module] = []
-        narrow = 2 * len(bank)
-        for wide, stride in LAYERS:
-            layers += [nn.Conv2d(narrow, wide, 3, stride, 1, bias=False), nn.BatchNorm2d(wide), nn.ReLU6()]
-            narrow = wide
-        self.deep = nn.Sequential(*layers)
+        widths = [2 * len(bank), *(wide for wide, _ in layers)]
+        made = (Layer(narrow, *layer) for narrow, layer in zip(widths, layers, strict=False))
+        self.deep = nn.Sequential(*made)
+
+    def responses(self, x: Tensor) -> Tensor:
+        """(n, 2 m, h, w) of the filters that are not learnt, either sign by itself."""
+        z = self.stem(x)
+        return torch.cat([z, -z], 1).clamp(0, TOP)
+
+    def means(self, x: Tensor, split: Tensor) -> Tensor:
+        """(n, heights * m + 6) of the responses and the colours."""
+        whole = sum(split.chunk(2, 1))
+        means = [functional.relu(whole - height).mean((2, 3)) for height in HEIGHTS]
+        return torch.cat([*means, *(functional.relu(sign * x).mean((2, 3)) for sign in (1, -1))], 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, heights * m + 6) means, and (n, k) what the convolutions see."""
-        z = self.stem(x)
-        split = torch.cat([z, -z], 1).clamp(0, TOP)
-        whole = split[:, : z.shape[1]] + split[:, z.shape[1] :]
-        means = [functional.relu(whole - height).mean((2, 3)) for height in HEIGHTS]
-        means += [functional.relu(sign * x).mean((2, 3)) for sign in (1, -1)]
-        return torch.cat(means, 1), self.deep(split).flatten(1)
+        """The means, and (n, k) what the convolutions see."""
+        split = self.responses(x)
+        return self.means(x, split), self.deep(split).flatten(1)
 
 
 class Liveness(nn.Module):
-    """Both views; 47 million multiplications."""
+    """Both views."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.near, self.wide = Trunk(), Trunk()
+        self.near, self.wide = Trunk(NEAR), Trunk(WIDE)
         with torch.no_grad():
-            means, seen = self.near(torch.zeros(1, 3, SIDE, SIDE))
-        self.even = nn.BatchNorm1d(2 * means.shape[1], affine=False)
-        self.bank = nn.Linear(2 * means.shape[1], 1)
-        self.drop, self.join = nn.Dropout(0.2), nn.Linear(2 * seen.shape[1], WIDE)
-        self.lesson, self.label = nn.Linear(WIDE, 2), nn.Linear(WIDE, 1)
+            means, seen = zip(*(trunk(torch.zeros(1, 3, SIDE, SIDE)) for trunk in (self.near, self.wide)), strict=True)
+        many, flat = (sum(part.shape[1] for part in parts) for parts in (means, seen))
+        self.even, self.bank = nn.BatchNorm1d(many, affine=False), nn.Linear(many, 1)
+        self.drop, self.join = nn.Dropout(0.2), nn.Linear(flat, TOLD)
+        self.lesson, self.label = nn.Linear(TOLD, 2), nn.Linear(TOLD, 1)
+
+    def halves(self, x: Tensor) -> tuple[tuple[Trunk, Tensor], ...]:
+        """Each trunk with its view."""
+        return (self.near, x[:, :, :SIDE]), (self.wide, x[:, :, SIDE:])
+
+    def means(self, x: Tensor) -> Tensor:
+        """(n, k) what the bank judges from."""
+        return torch.cat([trunk.means(part, trunk.responses(part)) for trunk, part in self.halves(x)], 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Log-odds of a living face: (n,) the bank's, (n, 2) as the teachers would say / STRETCH, (n,) the label's."""
-        means, seen = zip(self.near(x[:, :, :SIDE]), self.wide(x[:, :, SIDE:]), strict=True)
+        means, seen = zip(*(trunk(part) for trunk, part in self.halves(x)), strict=True)
         bank = self.bank(self.even(torch.cat(means, 1)))[:, 0]
         known = functional.relu6(self.join(self.drop(torch.cat(seen, 1))))
         return bank, self.lesson(known), self.label(known)[:, 0]
@@ -99,7 +125,7 @@ class Liveness(nn.Module):
 def measured(net: Liveness, views: np.ndarray) -> None:
     """Make the filters as strong as their usual response to such views: its standard deviation becomes 1."""
     x = images(views)
-    for trunk, half in ((net.near, x[:, :, :SIDE]), (net.wide, x[:, :, SIDE:])):
+    for trunk, half in net.halves(x):
         responses = torch.cat([trunk.stem(part).transpose(0, 1).flatten(1) for part in half.split(100)], 1)
         trunk.stem.weight /= responses.square().mean(1).sqrt()[:, None, None, None]
 
@@ -109,10 +135,10 @@ def folded(net: Liveness) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     for name, trunk in (("near", net.near), ("wide", net.wide)):
         arrays[f"{name}.stem"] = trunk.stem.weight.detach().numpy()
-        for n in range(len(LAYERS)):
-            made, norm = trunk.deep[3 * n], trunk.deep[3 * n + 1]
+        for n, layer in enumerate(trunk.deep):
+            norm = layer.norm
             scale = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach().numpy()
-            arrays[f"{name}.{n}.weights"] = made.weight.detach().numpy() * scale[:, None, None, None]
+            arrays[f"{name}.{n}.weights"] = layer.conv.weight.detach().numpy() * scale[:, None, None, None]
             arrays[f"{name}.{n}.bias"] = norm.bias.detach().numpy() - norm.running_mean.numpy() * scale
     for name in ("join", "lesson", "label", "bank"):
         layer = getattr(net, name)

@@ -13,8 +13,9 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageFilter
 
+from maskgate.values import Box
+
 Image = np.ndarray[Any, np.dtype[np.uint8]]
-Box = tuple[float, float, float, float]
 SCENE = 360
 """Side of the picture made, pixels."""
 
@@ -57,7 +58,7 @@ def inked(photo: Image, rng: np.random.Generator) -> np.ndarray:
     """(h, w, 3) 0-255 as printed: black is grey, colours faded, dots and the paper's grain."""
     light = photo.astype(np.float32) / 255
     grey = light.mean(2, keepdims=True)
-    light = grey + (light - grey) * rng.uniform(0.3, 1.1)
+    light = np.clip(grey + (light - grey) * rng.uniform(0.3, 1.1), 0, 1)
     low, high = rng.uniform(0.02, 0.25), rng.uniform(0.75, 1.0)
     light = low + (high - low) * light ** rng.uniform(0.7, 1.4)
     if rng.random() < 0.4:

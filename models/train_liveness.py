@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from beside import beside
@@ -35,6 +35,10 @@ MASKED = 0.4
 FIRST, LATER = 2e-3, 1e-3
 """Rates of learning, from nothing and from START."""
 BATCH = 64
+HELD = 20
+"""Of so many unlabelled faces one is held back."""
+LEAST = 4
+"""Views of each photo that the bank is fitted on."""
 STRETCH, REACH = 4.0, 8.0
 """What the teachers' log-odds are divided by, and where they are cut off before: how sure they are, is noise beyond."""
 
@@ -49,6 +53,8 @@ class Shown:
     """(n, 2) log-odds, of either teacher."""
     rows: list[dict[str, Any]]
     """What each shows; rows of stage_liveness.py."""
+    whose: np.ndarray
+    """(n,) number of the bare window each was made of."""
     plain: np.ndarray
     """(n,) as the gate would see it."""
 
@@ -58,7 +64,7 @@ def shown(folder: Path) -> Shown:
     rows, whose = read(folder).rows, json.loads((folder / "shown.json").read_text())
     plain = np.diff(whose, prepend=-1) != 0
     views = np.load(folder / "shown.npy", mmap_mode="r")
-    return Shown(views, np.load(folder / "said.npy"), [rows[n] for n in whose], plain)
+    return Shown(views, np.load(folder / "said.npy"), [rows[n] for n in whose], np.array(whose), plain)
 
 
 def weights(rows: list[dict[str, Any]], which: np.ndarray) -> np.ndarray:
@@ -93,29 +99,25 @@ def both(alone: Iterator[Any], sets: Iterator[Any] | None) -> Iterator[tuple[np.
 def loss(net: Liveness, batch: tuple[np.ndarray, ...]) -> tuple[Tensor, list[float]]:
     """Of all that it is to learn, and each part of it."""
     views, said, live = batch
-    bank, lesson, label = net(images(views))
+    _, lesson, label = net(images(views))
     wanted = torch.from_numpy(said).clamp(-REACH, REACH) / STRETCH
     parts = [functional.smooth_l1_loss(lesson, wanted, beta=0.5)]
     known = ~np.isnan(live)
     if known.any():
         truth = torch.from_numpy(live[known]) * 0.9 + 0.05
-        parts += [functional.binary_cross_entropy_with_logits(odds[known], truth) for odds in (label, bank)]
-    return parts[0] + sum((0.3 * parts[1], parts[2]) if len(parts) > 1 else ()), [float(p.detach()) for p in parts]
+        parts.append(functional.binary_cross_entropy_with_logits(label[known], truth))
+    return parts[0] + (0.3 * parts[1] if len(parts) > 1 else 0), [float(p.detach()) for p in parts]
 
 
 def learnt(net: Liveness, feed: Iterator[Any], rate: float, many: int, out: Path) -> None:
     """Train for so many batches, and keep the weights every minute."""
-    fast = list(net.bank.parameters())
-    slow = [p for p in net.parameters() if p.requires_grad and not any(p is f for f in fast)]
-    optimizer = torch.optim.AdamW(
-        [{"params": slow, "weight_decay": 0.02, "own": 1.0}, {"params": fast, "weight_decay": 0.05, "own": 3e-3 / rate}]
-    )
+    optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], weight_decay=0.02)
     told = time.monotonic()
     means: list[list[float]] = []
     net.train()
     while (passed := len(means) / many) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = group["own"] * rate * min(1.0, (len(means) + 1) / 60) * 0.5 * (1 + np.cos(np.pi * passed))
+            group["lr"] = rate * min(1.0, (len(means) + 1) / 60) * 0.5 * (1 + np.cos(np.pi * passed))
         total, parts = loss(net, next(feed))
         optimizer.zero_grad()
         total.backward()
@@ -128,6 +130,31 @@ def learnt(net: Liveness, feed: Iterator[Any], rate: float, many: int, out: Path
             torch.save(net.state_dict(), out)
     net.eval()
     torch.save(net.state_dict(), out)
+
+
+def regressed(net: Liveness, some: Shown, share: np.ndarray, steps: int = 800) -> None:
+    """Fit the bank by itself, on the first LEAST views of each photo: in the batches above, statistics waver."""
+    since = np.arange(len(some.whose)) - np.maximum.accumulate(np.where(some.plain, np.arange(len(some.whose)), 0))
+    which = np.nonzero((since < LEAST) & (share > 0))[0]
+    with torch.no_grad():
+        parts = np.array_split(which, len(which) // 32 + 1)
+        told = torch.cat([net.means(images(some.views[part].reshape(-1, *some.views.shape[2:]))) for part in parts])
+        net.even.running_mean.copy_(told.mean(0))
+        net.even.running_var.copy_(told.var(0))
+        told = net.even(told).reshape(len(which), 2, -1)
+    live = torch.tensor([0.95 if some.rows[n]["live"] else 0.05 for n in which])
+    total, rng = np.cumsum(share[which]), np.random.default_rng(7)
+    nn.init.zeros_(net.bank.weight)
+    nn.init.zeros_(net.bank.bias)
+    optimizer = torch.optim.AdamW(net.bank.parameters(), 3e-3, weight_decay=0.05)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 3e-3 * 0.5 * (1 + np.cos(np.pi * step / steps))
+        drawn = np.minimum(np.searchsorted(total, rng.random(256) * total[-1]), len(which) - 1)
+        masked = (rng.random(256) < MASKED).astype(int)
+        odds = net.bank(told[drawn, masked])[:, 0]
+        optimizer.zero_grad()
+        functional.binary_cross_entropy_with_logits(odds, live[drawn]).backward()
+        optimizer.step()
 
 
 @torch.no_grad()
@@ -170,8 +197,9 @@ def main() -> None:
     parser.add_argument("--start", type=Path)
     parser.add_argument("--without", nargs="*", default=[], metavar="SOURCE")
     parser.add_argument("--batches", type=int, default=800)
+    parser.add_argument("--threads", type=int, default=1)
     wanted = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(wanted.threads)
     torch.manual_seed(5)
     alone = shown(wanted.alone)
     net = Liveness()
@@ -182,14 +210,24 @@ def main() -> None:
             net, np.stack([alone.views[n, 0] for n in range(0, len(alone.views), max(len(alone.views) // 500, 1))])
         )
     net = net.to(memory_format=torch.channels_last)
-    unlabelled = batches(alone, np.ones(len(alone.rows)), BATCH // (2 if wanted.sets else 1), np.random.default_rng(5))
+    ours = alone.whose // 2 % HELD > 0
+    unlabelled = batches(alone, ours.astype(float), BATCH // (2 if wanted.sets else 1), np.random.default_rng(5))
     labelled = None
     if wanted.sets:
         sets = shown(wanted.sets)
         kept = np.array([not {row["source"], row["person"]} & set(wanted.without) for row in sets.rows])
-        labelled = batches(sets, weights(sets.rows, kept), BATCH, np.random.default_rng(6))
+        share = weights(sets.rows, kept)
+        labelled = batches(sets, share, BATCH, np.random.default_rng(6))
     learnt(net, beside(both(unlabelled, labelled)), LATER if wanted.start else FIRST, wanted.batches, wanted.out)
+    if wanted.sets:
+        regressed(net, sets, share)
+        torch.save(net.state_dict(), wanted.out)
     np.savez(wanted.out.with_suffix(".npz"), **folded(net))
+    if not wanted.sets:
+        held = np.nonzero(alone.plain & ~ours)[0]
+        told, said = answers(net, alone, held)[..., 1:3].sum(2), alone.said[held].clip(-REACH, REACH).sum(1)
+        like = ", ".join(f"{np.corrcoef(odds, said)[0, 1]:.3f}" for odds in told.T)
+        print(f"correlation with the teachers, {len(held)} faces held back, bare and masked: {like}", flush=True)
     if wanted.without:
         held = np.nonzero(sets.plain & ~kept)[0]
         told = answers(net, sets, held)

@@ -18,12 +18,12 @@ from PIL import ImageFilter
 
 from maskgate import align
 from maskgate.pixels import Picture
+from maskgate.values import Box
 
 SIDE = 96
 """Side of each view, pixels."""
 
 Image = np.ndarray[Any, np.dtype[np.uint8]]
-Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +52,8 @@ def read(folder: Path) -> Windows:
 
 def seen(window: Image, box: Box, side: int) -> Image:
     """(2 * side, side, 3) as the gate shows it to the network."""
-    return np.concatenate([Picture.from_rgb(window).square(*square, side) for square in align.surroundings(box)])
+    picture = Picture.from_rgb(window)
+    return np.concatenate([picture.region(part, side) for part in align.surroundings(box, picture.size)])
 
 
 def elsewhere(window: Image, box: Box, rng: np.random.Generator) -> tuple[Image, Box]:

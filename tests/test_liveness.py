@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from house import House
 from maskgate import align
@@ -52,18 +54,37 @@ def test_the_mirror_image_says_nearly_the_same(faces: Faces, looked_at: list[tup
 
 
 def test_it_is_judged_from_the_face_and_from_twice_as_much_around_it() -> None:
-    (near, narrow), (wide, broad) = align.surroundings((100, 200, 160, 280))
-    assert near == wide == (130, 240)
-    assert narrow == pytest.approx(80 * 1.15)
-    assert broad == pytest.approx(80 * 2.7)
+    near, wide = align.surroundings((100, 200, 160, 280), (640, 480))
+    assert near == pytest.approx((130 - 46, 240 - 46, 130 + 46, 240 + 46))
+    assert wide == pytest.approx((130 - 81, 240 - 108, 130 + 81, 240 + 108))
+
+
+@given(
+    st.tuples(st.floats(-900, 900), st.floats(-900, 900)),
+    st.tuples(st.floats(0, 900), st.floats(0, 900)),
+    st.tuples(st.integers(1, 700), st.integers(1, 700)),
+)
+def test_what_surrounds_a_face_is_within_the_picture_and_in_the_box_s_proportions(
+    at: tuple[float, float], sides: tuple[float, float], size: tuple[int, int]
+) -> None:
+    box = (*at, at[0] + sides[0], at[1] + sides[1])
+    left, top, right, bottom = align.surroundings(box, size)[1]
+    assert -0.51 <= left < right <= size[0] - 0.49
+    assert -0.51 <= top < bottom <= size[1] - 0.49
+    assert (right - left) / max(sides[0], 1) == pytest.approx((bottom - top) / max(sides[1], 1))
+
+
+def test_a_face_in_a_corner_is_seen_with_what_there_is_beside_it() -> None:
+    _, wide = align.surroundings((0, 0, 60, 80), (640, 480))
+    assert wide == pytest.approx((-0.5, -0.5, 161.5, 215.5))
 
 
 def test_what_is_farther_off_does_not_count(faces: Faces, looked_at: list[tuple[Picture, Face]]) -> None:
     picture, face = looked_at[0]
-    (x, y), length = align.surroundings(face.box)[1]
+    left, top, right, bottom = align.surroundings(face.box, picture.size)[1]
     kept = picture.rgb().copy()
     rows, columns = np.indices(kept.shape[:2])
-    kept[(np.abs(columns - x) > length / 2 + 8) | (np.abs(rows - y) > length / 2 + 8)] = 0
+    kept[(columns < left - 8) | (columns > right + 8) | (rows < top - 8) | (rows > bottom + 8)] = 0
     assert kept.any(2).mean() < 1
     assert faces.liveness(Picture.from_rgb(kept), face) == pytest.approx(faces.liveness(picture, face), abs=1e-6)
 
@@ -101,26 +122,26 @@ def test_a_network_of_another_shape_cannot_be_measured(faces: Faces) -> None:
         another(MODELS / "refiner_int8.tflite", like=faces.person, threads=1)
 
 
-@pytest.mark.parametrize("length", [3.0, 20.0, 33.0, 200.0])
-def test_a_square_within_is_the_sampled_one_and_beyond_the_edge_the_edge_goes_on(length: float) -> None:
+@pytest.mark.parametrize("sides", [(3.0, 3.0), (20.0, 26.0), (33.0, 21.0), (200.0, 200.0)])
+def test_a_region_within_is_the_sampled_one_and_beyond_the_edge_the_edge_goes_on(sides: tuple[float, float]) -> None:
     image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    picture, side = Picture.from_rgb(image), 24
-    scale = side / length
-    shift = np.array([(side - 1) / 2 - at * scale for at in (30.0, 11.0)])
-    sampled = picture.sample(np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), (side, side))
-    square = picture.square((30.0, 11.0), length, side)
+    picture, side, middle, half = Picture.from_rgb(image), 24, np.array([30.0, 11.0]), np.array(sides) / 2
+    scale = side / np.array(sides)
+    shift = (side - 1) / 2 - middle * scale
+    sampled = picture.sample(np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]]]), (side, side))
+    region = picture.region((*(middle - half), *(middle + half)), side)
     at = np.arange(side)
-    columns = (at >= shift[0]) & (at <= 49 * scale + shift[0])
-    rows = (at >= shift[1]) & (at <= 39 * scale + shift[1])
-    assert np.abs(square[np.ix_(rows, columns)].astype(int) - sampled[np.ix_(rows, columns)]).max() <= 1
+    columns = (at >= shift[0]) & (at <= 49 * scale[0] + shift[0])
+    rows = (at >= shift[1]) & (at <= 39 * scale[1] + shift[1])
+    assert np.abs(region[np.ix_(rows, columns)].astype(int) - sampled[np.ix_(rows, columns)]).max() <= 1
     first, last = np.nonzero(columns)[0][[0, -1]]
-    assert (square[:, :first] == square[:, first : first + 1]).all()
-    assert (square[:, last:] == square[:, last : last + 1]).all()
+    assert (region[:, :first] == region[:, first : first + 1]).all()
+    assert (region[:, last:] == region[:, last : last + 1]).all()
 
 
-def test_a_square_that_misses_the_picture_is_still_one() -> None:
+def test_a_region_that_misses_the_picture_is_still_one() -> None:
     image = np.full((40, 50, 3), 77, np.uint8)
-    assert Picture.from_rgb(image).square((-500.0, 900.0), 30.0, 24).shape == (24, 24, 3)
+    assert Picture.from_rgb(image).region((-515.0, 885.0, -485.0, 915.0), 24).shape == (24, 24, 3)
 
 
 # -- evaluate liveness ---------------------------------------------------------------------------------------------
@@ -207,8 +228,19 @@ def test_training_sees_what_the_gate_shows_the_network(faces: Faces, looked_at: 
     picture, face = looked_at[0]
     seen = views.seen(*window(picture, face), views.SIDE)
     assert seen.shape == (2 * views.SIDE, views.SIDE, 3) == tuple(faces.person.shapes[0][1:])
-    direct = np.concatenate([picture.square(*square, views.SIDE) for square in align.surroundings(face.box)])
+    around = align.surroundings(face.box, picture.size)
+    direct = np.concatenate([picture.region(part, views.SIDE) for part in around])
     assert np.abs(seen.astype(int) - direct).mean() < 6
+
+
+def test_a_recaptured_picture_has_no_light_below_nothing() -> None:
+    sys.path.insert(0, str(MODELS))
+    from recapture import inked
+
+    vivid = np.zeros((24, 24, 3), np.uint8)
+    vivid[..., 0] = 255
+    for seed in range(30):
+        assert np.isfinite(inked(vivid, np.random.default_rng(seed))).all()
 
 
 def test_a_recaptured_face_is_where_its_box_says() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from maskgate.values import Face, Matrix, Points, Quality
+from maskgate.values import Box, Face, Matrix, Points, Quality
 
 SIDE = 112
 """Width and height of an aligned face, pixels."""
@@ -23,8 +23,8 @@ WEIGHTS: NDArray[np.float64] = np.array([1.0, 1.0, 0.2, 0.1, 0.1])
 WIDE = 0.94
 """How large a second look shows the face, of the size on the template: two sizes average what the layout is off by."""
 
-SPANS = (1.15, 2.7)
-"""Sides of the squares that liveness is judged from, in longest sides of the face's box."""
+NEAR, AROUND = 1.15, 2.7
+"""How much of a picture liveness is judged from, in sides of the face's box."""
 
 
 def similarity(points: Points, template: Points, weights: NDArray[np.float64]) -> Matrix:
@@ -51,14 +51,26 @@ def face_matrix(landmarks: Points, size: float = 1.0) -> Matrix:
     return similarity(landmarks, ((TEMPLATE - middle) * size + middle).astype(np.float32), WEIGHTS)
 
 
-def surroundings(box: tuple[float, float, float, float]) -> list[tuple[tuple[float, float], float]]:
-    """Return the middle and side of each square around a face's `box` that liveness is judged from, the near one first.
+def surroundings(box: Box, size: tuple[int, int]) -> tuple[Box, Box]:
+    """Return the two rectangles (left, top, right, bottom) around a face's `box` that liveness is judged from.
 
-    The near one shows skin, print and screen; the wide one what the face is part of: a body, a frame, a hand.
+    The near one, a square, shows skin, print and screen, and may reach beyond the picture of `size` (w, h). The wide one
+    shows what the face is part of: a body, a frame, a hand; it is as high to its width as the box, and moved into the
+    picture, and no larger than that, as in Silent-Face-Anti-Spoofing (minivision-ai, 2020): what it cannot show on one
+    side it shows on the other.
     """
-    left, top, right, bottom = box
-    length = max(right - left, bottom - top)
-    return [(((left + right) / 2, (top + bottom) / 2), length * span) for span in SPANS]
+    middle, sides = np.reshape(box, (2, 2)).mean(0), np.maximum(np.subtract(box[2:], box[:2]), 1.0)
+    half = np.repeat(sides.max() * NEAR / 2, 2)
+    whole = np.array(size, np.float64)
+    wide = sides / 2 * min(AROUND, *(whole / sides))
+    within = np.clip(middle, wide - 0.5, whole - 0.5 - wide)
+    return _around(middle, half), _around(within, wide)
+
+
+def _around(middle: NDArray[np.float64], half: NDArray[np.float64]) -> Box:
+    """Return the box of half the sides around its middle."""
+    (left, top), (right, bottom) = middle - half, middle + half
+    return float(left), float(top), float(right), float(bottom)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +160,7 @@ def _eyes_visible(light: NDArray[np.float32], contrast: float, apart: float) -> 
     return float(np.clip(detail / 0.6, 0, 1) * agreement)
 
 
-def _share_outside(box: tuple[float, float, float, float], size: tuple[int, int]) -> float:
+def _share_outside(box: Box, size: tuple[int, int]) -> float:
     """Return how much of the box lies beyond the picture, 0 to 1."""
     left, top, right, bottom = box
     inside = max(min(right, size[0]) - max(left, 0), 0) * max(min(bottom, size[1]) - max(top, 0), 0)

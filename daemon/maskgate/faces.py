@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from maskgate import align
 from maskgate.calibrate import Calibration, Curve
 from maskgate.pixels import Picture
-from maskgate.values import Cover, Embedding, Face, Image, Matrix, ModelError, Points, cover_of
+from maskgate.values import Box, Cover, Embedding, Face, Image, Matrix, ModelError, Points, cover_of
 
 Floats = NDArray[np.float32]
 
@@ -255,11 +255,11 @@ class Faces:
     def liveness(self, picture: Picture, face: Face) -> float:
         """Return the probability, 0 to 1, that `face` of `picture` is a living person's, from one picture alone.
 
-        Judged from the face and from what surrounds it, up to twice its size: give the larger picture of a frame, not a
-        cut-out. Where the picture ends before, its edge is repeated. models/LIVENESS.md has what it was measured to do.
+        Judged from the face and from what surrounds it, nearly three times its size: give the larger picture of a frame,
+        not a cut-out. models/LIVENESS.md has what it was measured to do.
         """
         side = self.person.size[0]
-        views = [picture.square(middle, length, side) for middle, length in align.surroundings(face.box)]
+        views = [picture.region(box, side) for box in align.surroundings(face.box, picture.size)]
         odds = float(self.person.run(np.concatenate(views))[0][0])
         return 1 / (1 + float(np.exp(-odds)))
 
@@ -433,7 +433,7 @@ def _distinct(faces: list[Face]) -> list[Face]:
     return kept
 
 
-def _overlap(boxes: NDArray[np.float64], box: tuple[float, float, float, float]) -> NDArray[np.float64]:
+def _overlap(boxes: NDArray[np.float64], box: Box) -> NDArray[np.float64]:
     """Return the intersection over union of each of `boxes` (n, 4) with `box`."""
     width = np.minimum(boxes[:, 2], box[2]) - np.maximum(boxes[:, 0], box[0])
     height = np.minimum(boxes[:, 3], box[3]) - np.maximum(boxes[:, 1], box[1])

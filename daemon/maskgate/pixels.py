@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
-from maskgate.values import BadPhoto, Image, Matrix
+from maskgate.values import BadPhoto, Box, Image, Matrix
 
 MAX_PHOTO_PIXELS = 64_000_000
 """Photos with more pixels are refused before they are decoded: they would not fit into a small board's memory."""
@@ -77,17 +77,19 @@ class Picture:
         merged = Pillow.merge("YCbCr", [Pillow.fromarray(plane) for plane in (y, u, v)])
         return np.asarray(merged.convert("RGB"))
 
-    def square(self, middle: tuple[float, float], length: float, side: int) -> Image:
-        """Draw the upright square of `length` pixels around `middle` as (side, side, 3) uint8 RGB.
+    def region(self, box: Box, side: int) -> Image:
+        """Draw the rectangle `box` (left, top, right, bottom) of the picture, stretched to (side, side, 3) uint8 RGB.
 
         Sampled as by `sample`, but beyond the edge the edge is repeated: black would be a mark of its own.
         """
-        scale = side / max(length, 1.0)
-        shift_x, shift_y = ((side - 1) / 2 - at * scale for at in middle)
-        matrix = np.array([[scale, 0, shift_x], [0, scale, shift_y]])
-        spans = [_inside(*part, side) for part in zip(self.size, (scale, scale), (shift_x, shift_y), strict=True)]
+        scales = [side / max(last - first, 1.0) for first, last in zip(box[:2], box[2:], strict=True)]
+        shifts = [
+            (side - 1) / 2 - (first + last) / 2 * scale
+            for first, last, scale in zip(box[:2], box[2:], scales, strict=True)
+        ]
+        spans = [_inside(*part, side) for part in zip(self.size, scales, shifts, strict=True)]
         (left, right), (top, bottom) = spans
-        matrix[:, 2] -= (left, top)
+        matrix = np.array([[scales[0], 0, shifts[0] - left], [0, scales[1], shifts[1] - top]])
         drawn = self.sample(matrix, (right - left, bottom - top))
         return np.pad(drawn, ((top, side - bottom), (left, side - right), (0, 0)), mode="edge")
 

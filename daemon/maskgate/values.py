@@ -25,6 +25,8 @@ Embedding: TypeAlias = "NDArray[np.float32]"
 """(d,) float32 of length one."""
 Matrix: TypeAlias = "NDArray[np.float64]"
 """(2, 3) float64 affine map of points, or whatever shape the docstring says."""
+Box: TypeAlias = tuple[float, float, float, float]
+"""Left, top, right, bottom, in pixels."""
 
 
 class MaskgateError(Exception):
@@ -92,7 +94,7 @@ def cover_of(masked: float) -> Cover:
 class Face:
     """A face as the detector saw it."""
 
-    box: tuple[float, float, float, float]
+    box: Box
     """left, top, right, bottom in pixels of the picture it was found in; may reach outside it."""
     landmarks: Points
     """(5, 2): right eye, left eye, nose tip, right and left mouth corner; right is the subject's own, so image left."""

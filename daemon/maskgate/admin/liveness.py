@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from maskgate import config, pad
     from maskgate.faces import Faces
     from maskgate.pixels import Picture
+    from maskgate.values import Box
 
 STILLS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 CLIPS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
@@ -45,7 +46,7 @@ class Shown:
     """What the path says of a mask; None when it says nothing."""
     live: float | None = None
     """What the network says; None when there is no answer."""
-    box: tuple[float, float, float, float] | None = None
+    box: Box | None = None
     """The face's, in the image's pixels."""
     error: str | None = None
 
