@@ -17,6 +17,24 @@ MODEL = "a" * 64
 KEY = b"k" * 32
 
 
+def decision(
+    subject: str | None = None, reason: str = "unknown", at: str = "2026-01-02T12:00:00.000Z", **detail: Any
+) -> Event:
+    """Return the gate's decision about a masked face."""
+    return Event(
+        kind="decision",
+        at=at,
+        subject=subject,
+        granted=reason == "granted",
+        reason=reason,
+        score=0.5,
+        threshold=0.4,
+        margin=0.2,
+        masked=0.9,
+        detail=detail,
+    )
+
+
 def write_log(store: Store, count: int) -> None:
     """Enrol, decide, note, erase somebody named in a record: `count` events or a few more."""
     for number, name in enumerate(("Ada", "Bo", "Cy")):

@@ -18,23 +18,13 @@ from pathlib import Path
 import pytest
 
 from house import House
+from ledgers import decision
 from maskgate.store import Event
 
 
-def decision(day: int, subject: str | None = None, reason: str = "unknown") -> Event:
+def on(day: int, subject: str | None = None, reason: str = "unknown") -> Event:
     """Return a decision made at noon UTC of a day in January 2026."""
-    return Event(
-        kind="decision",
-        at=f"2026-01-{day:02}T12:00:00.000Z",
-        subject=subject,
-        granted=reason == "granted",
-        reason=reason,
-        score=0.5,
-        threshold=0.4,
-        margin=0.2,
-        masked=0.9,
-        detail={"frames": 2},
-    )
+    return decision(subject, reason, f"2026-01-{day:02}T12:00:00.000Z", frames=2)
 
 
 @pytest.fixture
@@ -54,9 +44,9 @@ def house(tmp_path: Path, utc: None) -> House:
     house.enrol("Ada")
     with house.store() as store:
         for day in range(1, 6):
-            store.record(decision(day, "Ada", "granted"))
-        store.record(decision(6))
-        store.record(decision(7, None, "poor_picture"))
+            store.record(on(day, "Ada", "granted"))
+        store.record(on(6))
+        store.record(on(7, None, "poor_picture"))
     return house
 
 
@@ -100,7 +90,7 @@ def test_a_question_is_answered_with_its_events_newest_last(
 def test_no_more_than_a_screenful_unless_asked_for(house: House) -> None:
     with house.store() as store:
         for _ in range(150):
-            store.record(decision(9))
+            store.record(on(9))
     assert len(house.run("log").out.splitlines()) == 100
     assert len(house.run("log", "--limit", "0").out.splitlines()) == 158
 
@@ -137,7 +127,7 @@ def test_a_person_reads_when_who_and_why(house: House) -> None:
 
 
 def test_a_person_reads_how_live_a_face_looked_and_which_cue_refused_it(house: House) -> None:
-    refused = decision(8, "Ada", "not_live")
+    refused = on(8, "Ada", "not_live")
     with house.store() as store:
         store.record(replace(refused, live=0.0412, detail={"live": [0.04, 0.03, 0.05], "cue": "passive"}))
     told = house.run("log", "--reason", "not_live")
@@ -151,8 +141,8 @@ def test_a_follower_tells_each_event_once_as_it_comes(house: House) -> None:
     assert json.loads(follower.stdout.readline())["reason"] == "poor_picture"
     with house.store() as store:
         for number in range(20):
-            store.record(decision(8, None, "unknown"))
-            store.record(decision(8, "Ada", "granted"))
+            store.record(on(8, None, "unknown"))
+            store.record(on(8, "Ada", "granted"))
             time.sleep(0.1 if number % 5 == 0 else 0)
     begin = datetime.now()
     told = [json.loads(follower.stdout.readline())["id"] for _ in range(20)]
@@ -172,13 +162,13 @@ def test_a_follower_of_a_quiet_gate_ends_when_its_pipe_closes(house: House) -> N
     assert follower.stderr is not None
     assert follower.stderr.read() == b""
     with house.store() as store:
-        assert store.record(decision(8)) == 9
+        assert store.record(on(8)) == 9
 
 
 def test_a_follower_whose_pipe_closes_in_the_middle_ends_quietly(house: House) -> None:
     with house.store() as store:
         for _ in range(2000):
-            store.record(decision(8))
+            store.record(on(8))
     follower = house.start("log", "--follow", "--limit", "0")
     head = subprocess.run(["head", "-1"], stdin=follower.stdout, capture_output=True, timeout=60)
     assert follower.stdout is not None
@@ -195,7 +185,7 @@ def test_a_follower_does_not_keep_the_gate_from_recording(house: House) -> None:
         with house.store() as store:
             begin_s = time.monotonic()
             for _ in range(50):
-                store.record(decision(8))
+                store.record(on(8))
             assert time.monotonic() - begin_s < 20
         assert follower.poll() is None
     finally:

@@ -12,11 +12,13 @@ import select
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import click
 import pytest
 
+import ledgers
 from house import COMMAND, House, environment
 from maskgate.admin import ink, when
 from maskgate.admin.why import HAPPENED, sentence
@@ -39,19 +41,7 @@ DETAIL = {
 }
 
 
-def decision(subject: str | None = None, reason: str = "unknown", at: str = "2026-01-02T12:00:00.000Z") -> Event:
-    return Event(
-        kind="decision",
-        at=at,
-        subject=subject,
-        granted=reason == "granted",
-        reason=reason,
-        score=0.5,
-        threshold=0.4,
-        margin=0.2,
-        masked=0.9,
-        detail=DETAIL,
-    )
+decision = partial(ledgers.decision, **DETAIL)
 
 
 @pytest.fixture

@@ -54,8 +54,8 @@ def face_matrix(landmarks: Points, size: float = 1.0) -> Matrix:
 def surroundings(box: Box, size: tuple[int, int]) -> tuple[Box, Box]:
     """Return the two rectangles (left, top, right, bottom) around a face's `box` that liveness is judged from.
 
-    The near one, a square, shows skin, print and screen, and may reach beyond the picture of `size` (w, h). The wide one
-    shows what the face is part of: a body, a frame, a hand; it is as high to its width as the box, and moved into the
+    The near one, a square, shows skin, print and screen, and may reach beyond the picture of `size` (w, h). The wide
+    one shows what the face is part of: a body, a frame, a hand; it is as high to its width as the box, moved into the
     picture, and no larger than that, as in Silent-Face-Anti-Spoofing (minivision-ai, 2020): what it cannot show on one
     side it shows on the other.
     """

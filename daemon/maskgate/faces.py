@@ -255,8 +255,8 @@ class Faces:
     def liveness(self, picture: Picture, face: Face) -> float:
         """Return the probability, 0 to 1, that `face` of `picture` is a living person's, from one picture alone.
 
-        Judged from the face and from what surrounds it, nearly three times its size: give the larger picture of a frame,
-        not a cut-out. models/LIVENESS.md has what it was measured to do.
+        Judged from the face and from what surrounds it, nearly three times its size: give the larger picture of a
+        frame, not a cut-out. models/LIVENESS.md has what it was measured to do.
         """
         side = self.person.size[0]
         views = [picture.region(box, side) for box in align.surroundings(face.box, picture.size)]
