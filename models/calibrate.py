@@ -45,6 +45,8 @@ PER_PERSON = 20
 RATES = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
 """Rates to list. Not below 3e-6: about ten of the joined pairs might be two people alike, 1.7e-6 of all pairs."""
 BINS = 40_000
+TOLD_BARE = 0.995
+"""Share of the bare faces held back that are to be told bare."""
 
 Vectors = NDArray[np.float32]
 
@@ -203,6 +205,17 @@ def residents(faces: Faces, lfw: Path, pairs: Path, keep: Path) -> dict[str, Vec
     return {"bare": (enrolled[first] * plain[second]).sum(axis=1), "masked": np.concatenate(one), "both": both}
 
 
+def mask_odds(faces: Faces, folders: list[Path]) -> float:
+    """What the odds of a mask are to be multiplied by, so that TOLD_BARE of the bare faces held back are told bare."""
+    parts = (read(folder) for folder in folders)
+    crops = np.concatenate([cut(one.bare[one.counts & one.held]) for one in parts])
+    told = np.sort([faces.network.run(crop)[1][0] for crop in tqdm(crops, "masks")])
+    # The network tells steps of 1/256: halfway to the next one.
+    limit = float(told[int(len(told) * TOLD_BARE)]) + 0.5 / 256
+    print(f"mask_odds = {(1 - limit) / limit:.1f}, of {len(told)} bare faces held back")
+    return (1 - limit) / limit
+
+
 def beyond(counts: NDArray[np.int_], score: float) -> float:
     """Share of the pairs at `score` or above."""
     return float(counts[int((score + 1) / 2 * BINS) :].sum() / counts.sum())
@@ -231,9 +244,11 @@ def main() -> None:
     for cover, points in ((cover, curve(counts[cover])) for cover in counts):
         rates = ", ".join(f"{rate:.0e}: {beyond(seen[cover], score):.1e}" for rate, score in points)
         print(f"{cover}: the same scores on photos learnt from: {rates}")
+    odds = mask_odds(faces, wanted.faces)
     if not wanted.dry_run:
         file = wanted.models / "models.toml"
         before = re.split(r"(?m)^\[embedder\.calibration\.bare\]$", file.read_text(encoding="utf-8"))[0]
+        before = re.sub(r"(?m)^mask_odds = .*$", f"mask_odds = {odds:.1f}", before)
         file.write_text(before + text, encoding="utf-8")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -215,6 +216,22 @@ def test_a_masked_face_is_also_looked_at_smaller_and_one_to_enrol_in_the_mirror(
         assert (told >= 0.5) == (shown is masked)
 
 
+def test_the_odds_of_a_mask_count_for_more(faces: Faces) -> None:
+    picture, face = portrait(faces, DATA / "Hopper/enrol.jpg")
+    face = faces.refine(picture, face)
+    drawn = masks.draw(picture.rgb(), face.landmarks, "surgical", np.random.default_rng(3))
+    doubtful = 0
+    for share in np.linspace(0, 1, 41):
+        veiled = Picture.from_rgb((picture.rgb() * (1 - share) + drawn * share).astype(np.uint8))
+        plain = veiled.sample(align.face_matrix(face.landmarks), (align.SIDE, align.SIDE))
+        raw = float(faces.network.run(plain)[1][0])
+        told = faces.recognise(plain, look.wider(veiled, face))[1]
+        assert told == pytest.approx(faces.mask_odds * raw / (faces.mask_odds * raw + 1 - raw))
+        doubtful += raw < 0.5 <= told
+    assert doubtful
+    assert faces.mask_odds == tomllib.loads((MODELS / "models.toml").read_text())["embedder"]["mask_odds"] > 1
+
+
 def bare_look(faces: Faces, view: Image) -> Embedding:
     """One look of the network, whatever it sees."""
     vector = faces.network.run(view)[0]
@@ -338,6 +355,7 @@ def test_a_file_that_is_no_network_is_refused(copied: Path) -> None:
         ("[embedder.calibration.masked]", "[embedder.calibration.other]"),
         ("min_score =", "max_score ="),
         ("doubt =", "trust ="),
+        ("mask_odds =", "mask_chances ="),
         ("[refiner]", "[second]"),
         ("fmr = [", 'fmr = ["often", '),
         ("pairs =", "pears ="),

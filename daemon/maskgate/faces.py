@@ -146,6 +146,9 @@ class Faces:
     """Detections from here on are faces."""
     doubt: float
     """Detections from here up to `min_score` are faces if a closer look says so."""
+    mask_odds: float
+    """What the network's odds of a mask are multiplied by: at even odds then, few bare faces are taken for masked ones,
+    and fewer masked ones for bare."""
     runtime: str
     """The runtime, its version, and whether XNNPACK took the embedder, e.g. "ai-edge-litert 2.3.0 (XNNPACK)"."""
     digests: dict[str, str]
@@ -245,12 +248,12 @@ class Faces:
         smaller, as `wide` lays it out at the size `align.WIDE`. The embedding is then the mean of both: nearer to the
         person, for twice the time. models/MODEL_CARD.md has by how much.
         """
-        vector, masked = self.network.run(crop)
-        embedding = _unit(vector)
-        if closely or cover_of(float(masked[0])) is Cover.MASKED:
+        vector, told = self.network.run(crop)
+        embedding, masked = _unit(vector), _weighed(float(told[0]), self.mask_odds)
+        if closely or cover_of(masked) is Cover.MASKED:
             other = np.ascontiguousarray((crop if closely else wide())[:, ::-1])
             embedding = _unit(embedding + _unit(self.network.run(other)[0]))
-        return embedding, float(masked[0])
+        return embedding, masked
 
     def liveness(self, picture: Picture, face: Face) -> float:
         """Return the probability, 0 to 1, that `face` of `picture` is a living person's, from one picture alone.
@@ -262,6 +265,11 @@ class Faces:
         views = [picture.region(box, side) for box in align.surroundings(face.box, picture.size)]
         odds = float(self.person.run(np.concatenate(views))[0][0])
         return 1 / (1 + float(np.exp(-odds)))
+
+
+def _weighed(probability: float, odds: float) -> float:
+    """Return the probability whose odds are `odds` times those of `probability`."""
+    return probability * odds / (probability * odds + 1 - probability)
 
 
 def _unit(vector: Floats) -> Embedding:
@@ -280,6 +288,7 @@ def load(models: Path, *, threads: int) -> Faces:
         tables = described["embedder"]["calibration"]
         calibration = Calibration({cover: _curve(tables[cover.value]) for cover in Cover}, _curve(tables["both"]))
         min_score, doubt = (float(described["detector"][name]) for name in ("min_score", "doubt"))
+        mask_odds = float(described["embedder"]["mask_odds"])
         liveness_at = {word: _lively(told) for word, told in described["liveness"]["at"].items()}
         digests = {role: str(described[role]["sha256"]) for role in _ROLES}
     except (KeyError, TypeError, ValueError) as error:
@@ -294,6 +303,7 @@ def load(models: Path, *, threads: int) -> Faces:
         person=nets["liveness"],
         min_score=min_score,
         doubt=doubt,
+        mask_odds=mask_odds,
         runtime=f"{runtime} ({'XNNPACK' if nets['embedder'].on_xnnpack else 'no XNNPACK'})",
         digests=digests,
         calibration=calibration,
