@@ -3,9 +3,9 @@
     PYTHONPATH=daemon:models python models/convert_liveness.py LIVENESS.npz... SETS [--out FILE]
 
 Takes (1, 192, 96, 3) int8, RGB less 128: the near view above the wide one; gives (1, 1), the log-odds of a living face:
-the sum of what the bank says, what the teachers would say and what the labels taught, as PARTS weighs them. The means
-are kept apart by height and view until they are told from, for int8 gives each its own steps so. Ranges are measured on
-SETS, show_liveness.py's views. Of several arrays, each is written beside its own.
+the sum of what the two banks say and what the teachers would say, as PARTS weighs them. The means are kept apart by
+height and view until they are told from, for int8 gives each its own steps so. Ranges are measured on SETS,
+show_liveness.py's views. Of several arrays, each is written beside its own.
 """
 
 from __future__ import annotations
@@ -20,33 +20,55 @@ import tensorflow as tf
 from int8 import converted
 
 HEIGHTS = (0.0, 1.0, 3.0)
+EYES = (7, 15), (24, 48)
 STRIDE, STRIDES, SIDE = 3, {"near": (2, 2, 1, 2), "wide": (2, 1, 1, 2, 1, 1, 2)}, 96
 """liveness_net.py's; torch is not installed here."""
-PARTS = {"bank": 0.84, "lesson": 0.75, "label": 0.27}
+PARTS = {"whole": 0.84, "eyes": 0.84, "lesson": 0.75}
 """What each part of the answer weighs, either of the teachers' two alike; chosen on the folds."""
 SHOWN = 200
 """Views that ranges are measured on."""
 layers = tf.keras.layers
 
 
-def trunk(arrays: dict[str, np.ndarray], name: str, view: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
-    """The means by height and of the colours, and what the convolutions see."""
+def filtered(arrays: dict[str, np.ndarray], name: str, view: tf.Tensor) -> tf.Tensor:
+    """What the filters that are not learnt say, either sign by itself."""
     stem = arrays[f"{name}.stem"]
     both = np.concatenate([stem, -stem]).transpose(2, 3, 1, 0) / 128
     # No bias: the filters are blind to a grey that is even.
     filters = layers.Conv2D(2 * len(stem), stem.shape[2], STRIDE, use_bias=False, activation=tf.nn.relu6)
     seen = filters(view)
     filters.set_weights([both])
-    means = [tf.reduce_mean(tf.nn.relu(seen - height) if height else seen, (1, 2)) for height in HEIGHTS]
+    return seen
+
+
+def means(view: tf.Tensor, seen: tf.Tensor) -> list[tf.Tensor]:
+    """Of what the filters say, by height, and of the colours, by sign."""
+    by_height = [tf.reduce_mean(tf.nn.relu(seen - height) if height else seen, (1, 2)) for height in HEIGHTS]
     light = layers.Rescaling(1 / 128, offset=-127.5 / 128)(view)
-    means += [tf.reduce_mean(tf.nn.relu(sign * light), (1, 2)) for sign in (1.0, -1.0)]
+    return by_height + [tf.reduce_mean(tf.nn.relu(sign * light), (1, 2)) for sign in (1.0, -1.0)]
+
+
+def banked(weights: np.ndarray, given: list[tf.Tensor]) -> list[tf.Tensor]:
+    """What a bank says of each of its means."""
+    parts, at = [], 0
+    for mean in given:
+        # Either sign of a filter counts alike; colours have one.
+        many = mean.shape[1] // 2 if mean.shape[1] > 3 else 3
+        parts.append(told(np.tile(weights[:, at : at + many], mean.shape[1] // many), None, mean))
+        at += many
+    assert at == weights.shape[1]
+    return parts
+
+
+def deep(arrays: dict[str, np.ndarray], name: str, seen: tf.Tensor) -> tf.Tensor:
+    """What the convolutions see."""
     for n, stride in enumerate(STRIDES[name]):
         weights, bias = arrays[f"{name}.{n}.weights"], arrays[f"{name}.{n}.bias"]
         made = layers.Conv2D(len(weights), 3, stride)
         answer = made(layers.ZeroPadding2D(1)(seen))
         made.set_weights([weights.transpose(2, 3, 1, 0), bias])
         seen = tf.nn.relu6(answer + seen if (stride, seen.shape[3]) == (1, len(weights)) else answer)
-    return means, seen
+    return seen
 
 
 def told(weights: np.ndarray, bias: np.ndarray | None, given: tf.Tensor, **how: object) -> tf.Tensor:
@@ -60,29 +82,26 @@ def told(weights: np.ndarray, bias: np.ndarray | None, given: tf.Tensor, **how: 
 def rebuilt(arrays: dict[str, np.ndarray]) -> tf.keras.Model:
     """The network in Keras: `liveness_net.Liveness`, its answers weighed into one."""
     image = tf.keras.Input((2 * SIDE, SIDE, 3), 1, name="views")
-    parts, maps = [], []
-    bank, at = arrays["bank.weights"] * PARTS["bank"], 0
-    for name, view in (("near", image[:, :SIDE]), ("wide", image[:, SIDE:])):
-        means, seen = trunk(arrays, name, view)
-        for mean in means:
-            # Either sign of a filter counts alike; colours have one.
-            many = mean.shape[1] // 2 if mean.shape[1] > 3 else 3
-            some = bank[:, at : at + many]
-            parts.append(told(np.tile(some, mean.shape[1] // many), None, mean))
-            at += many
-        _, height, width, channels = seen.shape
-        maps.append((layers.Flatten()(seen), height, width, channels))
-    flat = np.split(arrays["join.weights"], [maps[0][0].shape[1]], axis=1)
+    views = {"near": image[:, :SIDE], "wide": image[:, SIDE:]}
+    seen = {name: filtered(arrays, name, view) for name, view in views.items()}
+    (first, last), (top, bottom) = EYES
+    across = means(views["near"][:, top:bottom], seen["near"][:, first:last])
+    parts = banked(PARTS["eyes"] * arrays["eyes.weights"], across)
+    parts += banked(PARTS["whole"] * arrays["whole.weights"], [m for n in views for m in means(views[n], seen[n])])
+    maps = [deep(arrays, name, seen[name]) for name in views]
+    sizes = np.cumsum([np.prod(one.shape[1:]) for one in maps])[:-1]
     # torch flattens channels first.
     laid = [
         half.reshape(len(half), c, h, w).transpose(0, 2, 3, 1).reshape(len(half), -1)
-        for half, (_, h, w, c) in zip(flat, maps, strict=True)
+        for half, (_, h, w, c) in zip(
+            np.split(arrays["join.weights"], sizes, axis=1), (one.shape for one in maps), strict=True
+        )
     ]
-    joined = tf.concat([seen for seen, *_ in maps], 1)
+    joined = tf.concat([layers.Flatten()(one) for one in maps], 1)
     known = told(np.concatenate(laid, 1), arrays["join.bias"], joined, activation=tf.nn.relu6)
-    last = PARTS["lesson"] * arrays["lesson.weights"].sum(0, keepdims=True) + PARTS["label"] * arrays["label.weights"]
-    bias = PARTS["bank"] * arrays["bank.bias"] + PARTS["label"] * arrays["label.bias"]
-    odds = told(last, bias + PARTS["lesson"] * arrays["lesson.bias"].sum(), known)
+    bias = sum(PARTS[name] * arrays[f"{name}.bias"] for name in ("eyes", "whole"))
+    bias = bias + PARTS["lesson"] * arrays["lesson.bias"].sum()
+    odds = told(PARTS["lesson"] * arrays["lesson.weights"].sum(0, keepdims=True), bias, known)
     return tf.keras.Model(image, tf.add_n([odds, *parts]))
 
 

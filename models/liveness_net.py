@@ -2,8 +2,9 @@
 
 Every trunk begins with filters that are not learnt: a cosine transform of 6 x 6 blocks in luma, and the coarse part of
 it in both colour differences, each as strong as its usual response. They see blur, grain, moire, edges and tints. The
-means of what they answer, rectified at three heights since a few strong responses are not many weak ones, are the
-*bank*; convolutions that are learnt go on from there and see where it is.
+means of what they answer, rectified at three heights since a few strong responses are not many weak ones, are told from
+by two regressions: over both views whole, and over the band of the eyes, which a mask leaves free. Convolutions that
+are learnt go on from the filters and see where it is.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ NEAR = ((32, 2), (64, 2), (64, 1), (64, 2))
 WIDE = ((48, 2), (48, 1), (48, 1), (96, 2), (96, 1), (96, 1), (96, 2))
 """Width and stride of each convolution of either trunk; what one that changes neither says is added to what it sees."""
 TOLD = 128
-"""Numbers that the teachers' answers and the label are told from."""
+"""Numbers that the teachers' answers are told from."""
+EYES = (7, 15), (24, 48)
+"""First and one past the last row of the near view's responses, and of its pixels, that lie across the eyes."""
 
 
 def filters() -> np.ndarray:
@@ -86,10 +89,16 @@ class Trunk(nn.Module):
         means = [functional.relu(whole - height).mean((2, 3)) for height in HEIGHTS]
         return torch.cat([*means, *(functional.relu(sign * x).mean((2, 3)) for sign in (1, -1))], 1)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The means, and (n, k) what the convolutions see."""
-        split = self.responses(x)
-        return self.means(x, split), self.deep(split).flatten(1)
+
+class Bank(nn.Module):
+    """A regression on means, each evened out first."""
+
+    def __init__(self, many: int) -> None:
+        super().__init__()
+        self.even, self.odds = nn.BatchNorm1d(many, affine=False), nn.Linear(many, 1)
+
+    def forward(self, means: Tensor) -> Tensor:
+        return self.odds(self.even(means))[:, 0]
 
 
 class Liveness(nn.Module):
@@ -98,34 +107,40 @@ class Liveness(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.near, self.wide = Trunk(NEAR), Trunk(WIDE)
+        blank = torch.zeros(1, 3, SIDE, SIDE)
         with torch.no_grad():
-            means, seen = zip(*(trunk(torch.zeros(1, 3, SIDE, SIDE)) for trunk in (self.near, self.wide)), strict=True)
-        many, flat = (sum(part.shape[1] for part in parts) for parts in (means, seen))
-        self.even, self.bank = nn.BatchNorm1d(many, affine=False), nn.Linear(many, 1)
-        self.drop, self.join = nn.Dropout(0.2), nn.Linear(flat, TOLD)
-        self.lesson, self.label = nn.Linear(TOLD, 2), nn.Linear(TOLD, 1)
+            flat = sum(trunk.deep(trunk.responses(blank)).numel() for trunk in (self.near, self.wide))
+            many = self.near.means(blank, self.near.responses(blank)).shape[1]
+        self.whole, self.eyes = Bank(2 * many), Bank(many)
+        self.drop, self.join, self.lesson = nn.Dropout(0.2), nn.Linear(flat, TOLD), nn.Linear(TOLD, 2)
 
-    def halves(self, x: Tensor) -> tuple[tuple[Trunk, Tensor], ...]:
-        """Each trunk with its view."""
-        return (self.near, x[:, :, :SIDE]), (self.wide, x[:, :, SIDE:])
+    def responses(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the near trunk's filters and the wide one's."""
+        return self.near.responses(x[:, :, :SIDE]), self.wide.responses(x[:, :, SIDE:])
 
-    def means(self, x: Tensor) -> Tensor:
-        """(n, k) what the bank judges from."""
-        return torch.cat([trunk.means(part, trunk.responses(part)) for trunk, part in self.halves(x)], 1)
+    def means(self, x: Tensor, near: Tensor, wide: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, 2 k) and (n, k): what either bank judges from."""
+        whole = self.near.means(x[:, :, :SIDE], near), self.wide.means(x[:, :, SIDE:], wide)
+        (first, last), (top, bottom) = EYES
+        return torch.cat(whole, 1), self.near.means(x[:, :, top:bottom], near[:, :, first:last])
+
+    def taught(self, near: Tensor, wide: Tensor) -> Tensor:
+        """(n, 2): what either teacher would say, in log-odds of a living face / STRETCH."""
+        seen = torch.cat([self.near.deep(near).flatten(1), self.wide.deep(wide).flatten(1)], 1)
+        return self.lesson(functional.relu6(self.join(self.drop(seen))))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-odds of a living face: (n,) the bank's, (n, 2) as the teachers would say / STRETCH, (n,) the label's."""
-        means, seen = zip(*(trunk(part) for trunk, part in self.halves(x)), strict=True)
-        bank = self.bank(self.even(torch.cat(means, 1)))[:, 0]
-        known = functional.relu6(self.join(self.drop(torch.cat(seen, 1))))
-        return bank, self.lesson(known), self.label(known)[:, 0]
+        """Log-odds of a living face: (n,) of both banks, (n, 2) as `taught`."""
+        near, wide = self.responses(x)
+        whole, eyes = self.means(x, near, wide)
+        return self.whole(whole), self.eyes(eyes), self.taught(near, wide)
 
 
 @torch.no_grad()
 def measured(net: Liveness, views: np.ndarray) -> None:
     """Make the filters as strong as their usual response to such views: its standard deviation becomes 1."""
     x = images(views)
-    for trunk, half in net.halves(x):
+    for trunk, half in ((net.near, x[:, :, :SIDE]), (net.wide, x[:, :, SIDE:])):
         responses = torch.cat([trunk.stem(part).transpose(0, 1).flatten(1) for part in half.split(100)], 1)
         trunk.stem.weight /= responses.square().mean(1).sqrt()[:, None, None, None]
 
@@ -140,10 +155,12 @@ def folded(net: Liveness) -> dict[str, np.ndarray]:
             scale = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach().numpy()
             arrays[f"{name}.{n}.weights"] = layer.conv.weight.detach().numpy() * scale[:, None, None, None]
             arrays[f"{name}.{n}.bias"] = norm.bias.detach().numpy() - norm.running_mean.numpy() * scale
-    for name in ("join", "lesson", "label", "bank"):
+    for name in ("join", "lesson"):
         layer = getattr(net, name)
         arrays[f"{name}.weights"], arrays[f"{name}.bias"] = layer.weight.detach().numpy(), layer.bias.detach().numpy()
-    scale = 1 / (net.even.running_var + net.even.eps).sqrt().numpy()
-    arrays["bank.weights"] = arrays["bank.weights"] * scale
-    arrays["bank.bias"] = arrays["bank.bias"] - arrays["bank.weights"] @ net.even.running_mean.numpy()
+    for name, bank in (("whole", net.whole), ("eyes", net.eyes)):
+        scale = 1 / (bank.even.running_var + bank.even.eps).sqrt().numpy()
+        arrays[f"{name}.weights"] = bank.odds.weight.detach().numpy() * scale
+        shift = arrays[f"{name}.weights"] @ bank.even.running_mean.numpy()
+        arrays[f"{name}.bias"] = bank.odds.bias.detach().numpy() - shift
     return arrays

@@ -1,15 +1,14 @@
 """Train the liveness network: what surrounds a face in, the log-odds of a living face out.         (env of training)
 
-    PYTHONPATH=daemon:models python models/train_liveness.py START.pt --alone ALONE [--batches 2400]
-    PYTHONPATH=daemon:models python models/train_liveness.py OUT.pt --alone ALONE --start START.pt
-                                                       --sets SETS [--without SOURCE...] [--batches 800]
+    PYTHONPATH=daemon:models python models/train_liveness.py teach START.pt ALONE [--from EARLIER.pt] [--batches 3000]
+    PYTHONPATH=daemon:models python models/train_liveness.py fit START.pt SETS OUT.npz [--without SOURCE...]
 
 ALONE and SETS are stage_liveness.py's folders with show_liveness.py's views. First, once, the convolutions learn from
-ALONE, faces of which nobody says whether they lived, what the two MiniFASNets say of them: it has none of the sources,
-so that every fold may start there. Then, for each fold, from SETS as well: what the MiniFASNets say, and what is true.
-Live and attack weigh alike, sources weigh alike within each, drawn masks two fifths of each source. Of what `--without`
-names nothing is learnt, neither the truth nor what the MiniFASNets say. Written: OUT.pt, weights; OUT.npz, the same
-folded for convert_liveness.py; OUT.told.npz, the parts of the answer for what was held back.
+ALONE, faces of which nobody says whether they lived, what the two MiniFASNets say of them. They never see SETS: taught
+by those, a few cameras' rooms and faces, they know the next camera worse. What is true is told from SETS by the two
+regressions alone: once without each fold's sources, and once of all. Live and attack weigh alike, sources weigh alike
+within each, drawn masks two fifths of each source. Written: START.pt, weights; OUT.npz, the same folded for
+convert_liveness.py; OUT.told.npz, the parts of the answer for what was held back.
 """
 
 from __future__ import annotations
@@ -28,17 +27,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from beside import beside
-from liveness_net import Liveness, folded, images, measured
+from liveness_net import Bank, Liveness, folded, images, measured
 from views import read
 
 MASKED = 0.4
 FIRST, LATER = 2e-3, 1e-3
-"""Rates of learning, from nothing and from START."""
+"""Rates of learning, from nothing and from EARLIER."""
 BATCH = 64
 HELD = 20
 """Of so many unlabelled faces one is held back."""
 LEAST = 4
-"""Views of each photo that the bank is fitted on."""
+"""Views of each photo that the regressions are fitted on."""
+STEPS = 2000
+"""Of 256 views each, of a regression."""
 STRETCH, REACH = 4.0, 8.0
 """What the teachers' log-odds are divided by, and where they are cut off before: how sure they are, is noise beyond."""
 
@@ -61,10 +62,9 @@ class Shown:
 
 def shown(folder: Path) -> Shown:
     """What show_liveness.py made."""
-    rows, whose = read(folder).rows, json.loads((folder / "shown.json").read_text())
-    plain = np.diff(whose, prepend=-1) != 0
+    rows, whose = read(folder).rows, np.array(json.loads((folder / "shown.json").read_text()))
     views = np.load(folder / "shown.npy", mmap_mode="r")
-    return Shown(views, np.load(folder / "said.npy"), [rows[n] for n in whose], np.array(whose), plain)
+    return Shown(views, np.load(folder / "said.npy"), [rows[n] for n in whose], whose, np.diff(whose, prepend=-1) != 0)
 
 
 def weights(rows: list[dict[str, Any]], which: np.ndarray) -> np.ndarray:
@@ -79,92 +79,75 @@ def weights(rows: list[dict[str, Any]], which: np.ndarray) -> np.ndarray:
     return share
 
 
-def batches(some: Shown, share: np.ndarray, many: int, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, ...]]:
-    """Without end: views, what the teachers say, live or not."""
-    live, total = np.array([row["live"] for row in some.rows], np.float32), np.cumsum(share)
+def batches(some: Shown, which: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Without end: views out of `which`, and what the teachers say."""
     while True:
-        drawn = np.minimum(np.searchsorted(total, rng.random(many) * total[-1]), len(live) - 1)
-        masked = (rng.random(many) < MASKED).astype(int)
-        yield np.stack([some.views[n, m] for n, m in zip(drawn, masked, strict=True)]), some.said[drawn], live[drawn]
+        drawn = which[rng.integers(len(which), size=BATCH)]
+        masked = (rng.random(BATCH) < MASKED).astype(int)
+        yield np.stack([some.views[n, m] for n, m in zip(drawn, masked, strict=True)]), some.said[drawn]
 
 
-def both(alone: Iterator[Any], sets: Iterator[Any] | None) -> Iterator[tuple[np.ndarray, ...]]:
-    """One batch of each, one after the other; those of `alone` have no label: nan."""
-    while True:
-        views, said, live = next(alone)
-        parts = [(views, said, np.full_like(live, np.nan))] + ([next(sets)] if sets else [])
-        yield tuple(np.concatenate(kind) for kind in zip(*parts, strict=True))
-
-
-def loss(net: Liveness, batch: tuple[np.ndarray, ...]) -> tuple[Tensor, list[float]]:
-    """Of all that it is to learn, and each part of it."""
-    views, said, live = batch
-    _, lesson, label = net(images(views))
-    wanted = torch.from_numpy(said).clamp(-REACH, REACH) / STRETCH
-    parts = [functional.smooth_l1_loss(lesson, wanted, beta=0.5)]
-    known = ~np.isnan(live)
-    if known.any():
-        truth = torch.from_numpy(live[known]) * 0.9 + 0.05
-        parts.append(functional.binary_cross_entropy_with_logits(label[known], truth))
-    return parts[0] + (0.3 * parts[1] if len(parts) > 1 else 0), [float(p.detach()) for p in parts]
-
-
-def learnt(net: Liveness, feed: Iterator[Any], rate: float, many: int, out: Path) -> None:
-    """Train for so many batches, and keep the weights every minute."""
+def taught(net: Liveness, feed: Iterator[tuple[np.ndarray, np.ndarray]], rate: float, many: int, out: Path) -> None:
+    """Teach the convolutions for so many batches, and keep the weights every minute."""
     optimizer = torch.optim.AdamW([p for p in net.parameters() if p.requires_grad], weight_decay=0.02)
     told = time.monotonic()
-    means: list[list[float]] = []
+    losses: list[float] = []
     net.train()
-    while (passed := len(means) / many) < 1:
+    while (passed := len(losses) / many) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = rate * min(1.0, (len(means) + 1) / 60) * 0.5 * (1 + np.cos(np.pi * passed))
-        total, parts = loss(net, next(feed))
+            group["lr"] = rate * min(1.0, (len(losses) + 1) / 60) * 0.5 * (1 + np.cos(np.pi * passed))
+        views, said = next(feed)
+        wanted = torch.from_numpy(said).clamp(-REACH, REACH) / STRETCH
+        loss = functional.smooth_l1_loss(net.taught(*net.responses(images(views))), wanted, beta=0.5)
         optimizer.zero_grad()
-        total.backward()
+        loss.backward()
         optimizer.step()
-        means.append(parts)
+        losses.append(float(loss.detach()))
         if time.monotonic() - told > 60:
             told = time.monotonic()
-            recent = ", ".join(f"{p:.4f}" for p in np.mean(means[-100:], 0))
-            print(f"{len(means)} batches: {recent}", flush=True)
+            print(f"{len(losses)} batches: {np.mean(losses[-100:]):.4f}", flush=True)
             torch.save(net.state_dict(), out)
     net.eval()
     torch.save(net.state_dict(), out)
 
 
-def regressed(net: Liveness, some: Shown, share: np.ndarray, steps: int = 800) -> None:
-    """Fit the bank by itself, on the first LEAST views of each photo: in the batches above, statistics waver."""
-    since = np.arange(len(some.whose)) - np.maximum.accumulate(np.where(some.plain, np.arange(len(some.whose)), 0))
-    which = np.nonzero((since < LEAST) & (share > 0))[0]
-    with torch.no_grad():
-        parts = np.array_split(which, len(which) // 32 + 1)
-        told = torch.cat([net.means(images(some.views[part].reshape(-1, *some.views.shape[2:]))) for part in parts])
-        net.even.running_mean.copy_(told.mean(0))
-        net.even.running_var.copy_(told.var(0))
-        told = net.even(told).reshape(len(which), 2, -1)
-    live = torch.tensor([0.95 if some.rows[n]["live"] else 0.05 for n in which])
-    total, rng = np.cumsum(share[which]), np.random.default_rng(7)
-    nn.init.zeros_(net.bank.weight)
-    nn.init.zeros_(net.bank.bias)
-    optimizer = torch.optim.AdamW(net.bank.parameters(), 3e-3, weight_decay=0.05)
-    for step in range(steps):
-        optimizer.param_groups[0]["lr"] = 3e-3 * 0.5 * (1 + np.cos(np.pi * step / steps))
-        drawn = np.minimum(np.searchsorted(total, rng.random(256) * total[-1]), len(which) - 1)
-        masked = (rng.random(256) < MASKED).astype(int)
-        odds = net.bank(told[drawn, masked])[:, 0]
+@torch.no_grad()
+def described(net: Liveness, some: Shown, which: np.ndarray) -> list[Tensor]:
+    """(n, 2, k) of views (n,), bare and masked: what either bank judges from."""
+    means: list[list[Tensor]] = [[], []]
+    for part in np.array_split(which, len(which) // 32 + 1):
+        x = images(some.views[part].reshape(-1, *some.views.shape[2:]))
+        for told, mean in zip(means, net.means(x, *net.responses(x)), strict=True):
+            told.append(mean)
+    return [torch.cat(told).reshape(len(which), 2, -1) for told in means]
+
+
+def regressed(bank: Bank, means: Tensor, live: Tensor, share: np.ndarray) -> None:
+    """Fit a bank to (n, 2, k) means of views that are drawn by `share` and show somebody alive or not, both (n,)."""
+    bank.even.running_mean.copy_(means.mean((0, 1)))
+    bank.even.running_var.copy_(means.flatten(0, 1).var(0))
+    even = bank.even(means.flatten(0, 1)).reshape(means.shape)
+    total, rng = np.cumsum(share), np.random.default_rng(7)
+    nn.init.zeros_(bank.odds.weight)
+    nn.init.zeros_(bank.odds.bias)
+    optimizer = torch.optim.AdamW(bank.parameters(), weight_decay=0.05)
+    for step in range(STEPS):
+        optimizer.param_groups[0]["lr"] = 3e-3 * 0.5 * (1 + np.cos(np.pi * step / STEPS))
+        drawn = np.minimum(np.searchsorted(total, rng.random(256) * total[-1]), len(share) - 1)
+        odds = bank.odds(even[drawn, (rng.random(256) < MASKED).astype(int)])[:, 0]
         optimizer.zero_grad()
-        functional.binary_cross_entropy_with_logits(odds, live[drawn]).backward()
+        functional.binary_cross_entropy_with_logits(odds, live[drawn] * 0.9 + 0.05).backward()
         optimizer.step()
 
 
 @torch.no_grad()
 def answers(net: Liveness, some: Shown, which: np.ndarray) -> np.ndarray:
-    """(n, 2, 4) of views (n,), bare and masked: the bank's odds, either teacher's as learnt, the label's."""
+    """(n, 2, 4) of views (n,), bare and masked: the banks' odds, either teacher's as learnt."""
     told = np.zeros((len(which), 2, 4), np.float32)
     for at in range(0, len(which), 32):
         views = some.views[which[at : at + 32]]
-        bank, lesson, label = net(images(views.reshape(-1, *views.shape[2:])))
-        told[at : at + 32] = torch.cat([bank[:, None], lesson, label[:, None]], 1).reshape(-1, 2, 4).numpy()
+        whole, eyes, lesson = net(images(views.reshape(-1, *views.shape[2:])))
+        told[at : at + 32] = torch.cat([whole[:, None], eyes[:, None], lesson], 1).reshape(-1, 2, 4).numpy()
     return told
 
 
@@ -189,51 +172,68 @@ def validated(odds: np.ndarray, rows: list[dict[str, Any]]) -> str:
     return f"{means[0]:.1f} / {means[1]:.1f} %: {each}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--alone", type=Path, required=True)
-    parser.add_argument("--sets", type=Path)
-    parser.add_argument("--start", type=Path)
-    parser.add_argument("--without", nargs="*", default=[], metavar="SOURCE")
-    parser.add_argument("--batches", type=int, default=800)
-    parser.add_argument("--threads", type=int, default=1)
-    wanted = parser.parse_args()
-    torch.set_num_threads(wanted.threads)
-    torch.manual_seed(5)
-    alone = shown(wanted.alone)
-    net = Liveness()
-    if wanted.start:
-        net.load_state_dict(torch.load(wanted.start))
+def teach(wanted: argparse.Namespace) -> None:
+    """The convolutions, from faces without labels."""
+    alone, net = shown(wanted.folder), Liveness()
+    if wanted.earlier:
+        net.load_state_dict(torch.load(wanted.earlier))
     else:
         measured(
             net, np.stack([alone.views[n, 0] for n in range(0, len(alone.views), max(len(alone.views) // 500, 1))])
         )
     net = net.to(memory_format=torch.channels_last)
+    # Every photo has two windows.
     ours = alone.whose // 2 % HELD > 0
-    unlabelled = batches(alone, ours.astype(float), BATCH // (2 if wanted.sets else 1), np.random.default_rng(5))
-    labelled = None
-    if wanted.sets:
-        sets = shown(wanted.sets)
-        kept = np.array([not {row["source"], row["person"]} & set(wanted.without) for row in sets.rows])
-        share = weights(sets.rows, kept)
-        labelled = batches(sets, share, BATCH, np.random.default_rng(6))
-    learnt(net, beside(both(unlabelled, labelled)), LATER if wanted.start else FIRST, wanted.batches, wanted.out)
-    if wanted.sets:
-        regressed(net, sets, share)
-        torch.save(net.state_dict(), wanted.out)
-    np.savez(wanted.out.with_suffix(".npz"), **folded(net))
-    if not wanted.sets:
-        held = np.nonzero(alone.plain & ~ours)[0]
-        told, said = answers(net, alone, held)[..., 1:3].sum(2), alone.said[held].clip(-REACH, REACH).sum(1)
-        like = ", ".join(f"{np.corrcoef(odds, said)[0, 1]:.3f}" for odds in told.T)
-        print(f"correlation with the teachers, {len(held)} faces held back, bare and masked: {like}", flush=True)
+    feed = beside(batches(alone, np.nonzero(ours)[0], np.random.default_rng(6 if wanted.earlier else 5)))
+    taught(net, feed, LATER if wanted.earlier else FIRST, wanted.batches, wanted.start)
+    held = np.nonzero(alone.plain & ~ours)[0]
+    told, said = answers(net, alone, held)[..., 2:].sum(2), alone.said[held].clip(-REACH, REACH).sum(1)
+    like = ", ".join(f"{np.corrcoef(odds, said)[0, 1]:.3f}" for odds in told.T)
+    print(f"correlation with the teachers, {len(held)} faces held back, bare and masked: {like}", flush=True)
+
+
+def fit(wanted: argparse.Namespace) -> None:
+    """The regressions, from photos with labels."""
+    sets, net = shown(wanted.folder), Liveness()
+    net.load_state_dict(torch.load(wanted.start))
+    net.eval()
+    kept = np.array([not {row["source"], row["person"]} & set(wanted.without) for row in sets.rows])
+    share = weights(sets.rows, kept)
+    since = np.arange(len(kept)) - np.maximum.accumulate(np.where(sets.plain, np.arange(len(kept)), 0))
+    which = np.nonzero((since < LEAST) & kept)[0]
+    live = torch.tensor([float(sets.rows[n]["live"]) for n in which])
+    for bank, means in zip((net.whole, net.eyes), described(net, sets, which), strict=True):
+        regressed(bank, means, live, share[which])
+    np.savez(wanted.out, **folded(net))
     if wanted.without:
         held = np.nonzero(sets.plain & ~kept)[0]
         told = answers(net, sets, held)
         np.savez(wanted.out.with_suffix(".told.npz"), told=told, which=held)
-        for name, odds in {"bank": told[..., 0], "lesson": told[..., 1:3].sum(2), "label": told[..., 3]}.items():
+        for name, odds in {"whole": told[..., 0], "eyes": told[..., 1], "lesson": told[..., 2:].sum(2)}.items():
             print(f"{name}: held back {validated(odds, [sets.rows[n] for n in held])}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    steps = parser.add_subparsers(required=True)
+    first = steps.add_parser("teach", help="the convolutions, from faces without labels")
+    first.add_argument("start", type=Path)
+    first.add_argument("folder", type=Path, metavar="ALONE")
+    first.add_argument("--from", dest="earlier", type=Path, metavar="EARLIER.pt")
+    first.add_argument("--batches", type=int, default=3000)
+    first.set_defaults(step=teach)
+    then = steps.add_parser("fit", help="the regressions, from photos with labels")
+    then.add_argument("start", type=Path)
+    then.add_argument("folder", type=Path, metavar="SETS")
+    then.add_argument("out", type=Path)
+    then.add_argument("--without", nargs="*", default=[], metavar="SOURCE")
+    then.set_defaults(step=fit)
+    for step in (first, then):
+        step.add_argument("--threads", type=int, default=1)
+    wanted = parser.parse_args()
+    torch.set_num_threads(wanted.threads)
+    torch.manual_seed(5)
+    wanted.step(wanted)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import combinations, pairwise
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from maskgate.admin.tuning import FEWEST, weaklings
 from maskgate.faces import Faces
 from maskgate.nearness import closest, likeness
 from maskgate.store import Event
-from maskgate.tally import Asked, Lead
+from maskgate.tally import Asked, Lead, Lives
 from maskgate.values import Cover, Template
 from worlds import person
 
@@ -142,6 +145,40 @@ def test_who_should_be_enrolled_again_is_said_with_the_reason() -> None:
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
+
+
+def test_how_alive_those_looked_who_were_let_in(house: House) -> None:
+    house.enrol("Ada")
+    with house.store() as store:
+        assert store.lives((0.05,)).visits == 0
+        for number in range(100):
+            store.record(replace(visit("granted", 0.7, subject="Ada"), live=(37 * number % 100) / 100))
+        store.record(replace(visit("not_live", 0.7, subject="Ada"), live=0.001))
+        store.record(visit("granted", 0.7, subject="Ada"))
+        lives = store.lives((0.01, 0.05, 0.5))
+        late = store.lives((0.05,), datetime(2026, 1, 6, tzinfo=UTC))
+    assert lives.visits == 100
+    assert lives.below == {0.01: 0.01, 0.05: 0.05, 0.5: 0.5}
+    assert late == Lives(0, {})
+
+
+def test_tune_says_from_where_on_a_face_could_count_as_living_here(lived_in: House) -> None:
+    asked = ("tune", "--since", "2020-01-01")
+    assert "0 visits let in and judged: 50 are needed" in lived_in.run(*asked).out
+    with lived_in.store() as store:
+        for number in range(200):
+            store.record(replace(visit("granted", 0.7, subject="Ada"), live=0.3 + number / 400))
+    told = lived_in.run(*asked).out
+    assert ["0.325", "5%"] in [line.split() for line in told.splitlines()]
+    assert "of 200 visits that were let in" in told
+    assert "missing here" not in told
+    assert json.loads(lived_in.run(*asked, "--json").out)["lives"] == {
+        "visits": 200,
+        "below": {"0.01": 0.305, "0.02": 0.31, "0.05": 0.325, "0.1": 0.35},
+    }
+    told = House(lived_in.folder, policy={"liveness": "balanced", "lives_from": 0.325}).run(*asked).out
+    assert "It is 0.325 now: who looked less alive is missing here." in told
+    assert max(map(len, told.splitlines())) <= 80
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from house import House
-from maskgate import align
+from maskgate import align, config, cues, look
 from maskgate.admin import liveness
 from maskgate.faces import Faces, another
 from maskgate.pixels import Picture, load_photo
-from maskgate.values import BadPhoto, Face, ModelError
+from maskgate.values import BadPhoto, BadSetting, Face, ModelError
 from photos import PEOPLE
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -142,6 +142,27 @@ def test_a_region_within_is_the_sampled_one_and_beyond_the_edge_the_edge_goes_on
 def test_a_region_that_misses_the_picture_is_still_one() -> None:
     image = np.full((40, 50, 3), 77, np.uint8)
     assert Picture.from_rgb(image).region((-515.0, 885.0, -485.0, 915.0), 24).shape == (24, 24, 3)
+
+
+# -- what the policy asks for --------------------------------------------------------------------------------------
+
+
+def test_this_camera_s_own_threshold_stands_for_the_word_s(faces: Faces) -> None:
+    def rules(**policy: object) -> cues.Rules | None:
+        return look.rules_of(faces, config.parse({"policy": policy}, Path("gate.toml")).policy)
+
+    balanced, strict = (faces.liveness_at[word].live for word in ("balanced", "strict"))
+    assert rules(liveness="balanced") == cues.Rules(balanced, strict)
+    assert rules(liveness="balanced", lives_from=0.011) == cues.Rules(0.011, strict)
+    assert rules(liveness="strict", lives_from=0.97) == cues.Rules(0.97, 0.97)
+
+
+@pytest.mark.parametrize("word", ["lenient", "off"])
+def test_a_threshold_that_nobody_asks_for_is_refused(word: str) -> None:
+    with pytest.raises(
+        BadSetting, match=f'lives_from is 0.4, but .* liveness = "{word}"; set that to'
+    ):
+        config.parse({"policy": {"liveness": word, "lives_from": 0.4}}, Path("gate.toml"))
 
 
 # -- evaluate liveness ---------------------------------------------------------------------------------------------

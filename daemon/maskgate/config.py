@@ -135,6 +135,8 @@ class Policy(_Section, frozen=True):
     """What happens to a grant that cannot be recorded."""
     liveness: Literal["strict", "balanced", "lenient", "off"] = "lenient"
     """How sure the gate must be that a person stands there; `lenient` lets no more than motion veto, `off` nothing."""
+    lives_from: Share | None = None
+    """The network's probability from which a face counts as living at this camera; left out, what `liveness` means."""
     challenge: Literal["off", "when_unsure", "always"] = "off"
     """Whether a person must also turn the head or step closer as light and buzzer ask."""
 
@@ -279,6 +281,11 @@ def parse(raw: dict[str, Any], path: Path) -> Settings:
     book_of(settings.rules, path)
     if any(small > main for small, main in zip(settings.camera.lores, settings.camera.size, strict=True)):
         raise BadSetting(f"{path}: camera.lores is {settings.camera.lores}, must not exceed camera.size")
+    if settings.policy.lives_from is not None and settings.policy.liveness not in ("balanced", "strict"):
+        raise BadSetting(
+            f"{path}: policy.lives_from is {settings.policy.lives_from}, but nothing asks for it with liveness ="
+            f' "{settings.policy.liveness}"; set that to "balanced", or leave lives_from out'
+        )
     if settings.quality.min_brightness >= settings.quality.max_brightness:
         raise BadSetting(
             f"{path}: quality.min_brightness is {settings.quality.min_brightness}, "

@@ -224,7 +224,9 @@ def rules_of(faces: Faces, settings: config.Policy) -> cues.Rules | None:
         return None
     # Lenient: the network must have answered, whatever it said.
     needed = 0.0 if settings.liveness == "lenient" else faces.liveness_at[settings.liveness].live
-    return cues.Rules(needed, sure=faces.liveness_at["strict"].live)
+    if settings.lives_from is not None:
+        needed = settings.lives_from
+    return cues.Rules(needed, sure=max(needed, faces.liveness_at["strict"].live))
 
 
 def policy_of(settings: config.Settings, faces: Faces, templates: int) -> decide.Policy:

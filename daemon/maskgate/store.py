@@ -37,7 +37,7 @@ from maskgate.values import BadName, Embedding, StoreError, Template, UnknownSub
 
 if TYPE_CHECKING:
     # At run time only where something is counted: a plain `maskgate log` has no time for it.
-    from maskgate.tally import Asked, Held, Lead, Tally
+    from maskgate.tally import Asked, Held, Lead, Lives, Tally
 
 __all__ = ["Anchor", "Event", "Finding", "Store", "Subject", "adopt_gallery", "open_store", "plain_name"]
 
@@ -350,6 +350,13 @@ class Store:
 
         with explained(self.path), snapshot(self._db):
             return held_against(self._rows, asked, since, until)
+
+    def lives(self, shares: Sequence[float], since: datetime | None = None, until: datetime | None = None) -> Lives:
+        """How alive those were taken for who were let in, of one state of the log."""
+        from maskgate.tally import lives
+
+        with explained(self.path), snapshot(self._db):
+            return lives(self._rows, shares, since, until)
 
     def leads(self, since: datetime | None = None, until: datetime | None = None) -> dict[str, Lead]:
         """By name, how far people were above what was needed when they were recognised."""

@@ -259,6 +259,28 @@ class Lead:
     """Visits with a mask."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lives:
+    """How alive the network took those who were let in for."""
+
+    visits: int
+    below: Mapping[float, float]
+    """By share of the visits: the answer below which so many of them lie."""
+
+
+def lives(ask: Ask, shares: Sequence[float], since: datetime | None = None, until: datetime | None = None) -> Lives:
+    """Of the visits of a time that were granted and judged, the answers below which `shares` of them lie."""
+    span, values = _span(since, until)
+    judged = f"FROM events WHERE reason = 'granted' AND live IS NOT NULL{span}"
+    [row] = ask(f"SELECT count(*) AS n {judged}", values)
+    at = {share: int(row["n"] * share) for share in shares if row["n"]}
+    found = {
+        share: ask(f"SELECT live {judged} ORDER BY live LIMIT 1 OFFSET ?", [*values, place])[0]["live"]
+        for share, place in at.items()
+    }
+    return Lives(row["n"], found)
+
+
 def held_against(
     ask: Ask, asked: Sequence[Asked], since: datetime | None = None, until: datetime | None = None
 ) -> list[Held]:

@@ -33,6 +33,7 @@ def status(session: Session, as_json: bool) -> None:
         "thresholds": _thresholds(faces, settings, gallery["templates"] if gallery else 0),
         "liveness": {
             "policy": settings.policy.liveness,
+            "lives_from": settings.policy.lives_from,
             "at": {word: asdict(told) for word, told in faces.liveness_at.items()},
         },
         "gallery": gallery,
@@ -116,6 +117,10 @@ def _print_liveness(liveness: dict[str, Any]) -> None:
     click.echo(f"\npolicy.liveness = {liveness['policy']}; measured on cameras that were not learnt from, per visit:")
     if liveness["policy"] == "lenient":
         click.echo("the network vetoes nothing: only a picture that takes its surroundings along is refused")
+    if liveness["lives_from"] is not None:
+        click.echo(
+            f"policy.lives_from = {liveness['lives_from']} stands for that here; `maskgate tune` says whom it refuses"
+        )
     species = list(dict.fromkeys(kind for told in liveness["at"].values() for kind in told["apcer"]))
     table(
         ("", "lives from", "people refused", *(f"{kind} let through" for kind in species)),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from maskgate import config
     from maskgate.faces import Faces
     from maskgate.nearness import Pair
-    from maskgate.tally import Asked, Held, Lead
+    from maskgate.tally import Asked, Held, Lead, Lives
     from maskgate.values import Template
 
 ODDS = (100, 1_000, 10_000, 100_000, 1_000_000)
@@ -33,6 +33,10 @@ NARROW = 0.06
 """Who opens with less above the threshold at the mean is refused on a bad day."""
 FEWEST = 5
 """Visits from which on a mean says something."""
+SHARES = (0.01, 0.02, 0.05, 0.1)
+"""Of the visits that were let in: what may be refused for a face that looks less alive."""
+FEW = 50
+"""Visits from which on a share of them says something."""
 JUST = 1.3
 """A photo that has no more than so many times what was asked of it is a weak one."""
 
@@ -104,6 +108,7 @@ def tune(session: Session, since: datetime | None, until: datetime | None, as_js
             )
         ]
         leads = store.leads(since, until)
+        lives = store.lives(SHARES, since, until)
     needed = min(trial.bare for trial in trials if trial.current)
     pairs = [p for p in closest(templates, faces.calibration.surplus) if p.score >= needed - NEAR]
     weak = list(weaklings(templates, qualities, leads, settings.quality, needed))
@@ -112,6 +117,7 @@ def tune(session: Session, since: datetime | None, until: datetime | None, as_js
             "trials": [asdict(trial) for trial in trials],
             "pairs": [asdict(pair) for pair in pairs],
             "weak": [asdict(one) for one in weak],
+            "lives": {"visits": lives.visits, "below": {f"{share:g}": live for share, live in lives.below.items()}},
         }
         json_line(told | {"templates": len(templates)})
     elif as_csv:
@@ -120,6 +126,7 @@ def tune(session: Session, since: datetime | None, until: datetime | None, as_js
             row(asdict(trial))
     else:
         _print(trials, pairs, weak, len(templates), needed)
+        _print_lives(lives, settings.policy, {word: told.live for word, told in faces.liveness_at.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +243,21 @@ def _print(trials: Sequence[Trial], pairs: Sequence[Pair], weak: Sequence[Weak],
         table(("name", "why"), [(one.name, one.why) for one in weak])
     else:
         click.echo("nobody: no photo is weak, and nobody is recognised narrowly")
+
+
+def _print_lives(lives: Lives, policy: config.Policy, words: Mapping[str, float]) -> None:
+    """What `policy.lives_from` could be at this camera."""
+    now = policy.lives_from if policy.lives_from is not None else words.get(policy.liveness)
+    click.echo()
+    _say("policy.lives_from: how alive a face must look to this camera")
+    if lives.visits < FEW:
+        click.echo(f"{counted(lives.visits, 'visit')} let in and judged: {FEW} are needed to say something")
+        return
+    table(("lives from", "refuses"), [(f"{live:.3f}", f"{share:.0%}") for share, live in lives.below.items()])
+    click.echo(f"refuses: of {counted(lives.visits, 'visit')} that were let in, as if all of them had been people.")
+    if now is not None:
+        click.echo(f"It is {now:.3f} now: who looked less alive is missing here. To know, set liveness")
+        click.echo('to "lenient" for some weeks, and read this again.')
 
 
 def _say(text: str) -> None:
