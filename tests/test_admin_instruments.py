@@ -259,6 +259,14 @@ def test_status_warns_when_the_calibration_cannot_promise_the_odds(tmp_path: Pat
     assert all(f"1 in {limit['odds']:,}" in text for limit in told["thresholds"].values())
 
 
+def test_status_says_what_life_is_asked_for(tmp_path: Path, faces: Faces) -> None:
+    assert "lives_from" not in House(tmp_path, policy={"liveness": "balanced"}).run("status").out
+    text = House(tmp_path, policy={"liveness": "balanced", "lives_from": 0.41}).run("status").out
+    assert "policy.lives_from = 0.41 stands for that here" in text
+    for word, told in faces.liveness_at.items():
+        assert [word, f"{told.live:.3f}", f"{told.bpcer:.1%}"] in [line.split()[:3] for line in text.splitlines()]
+
+
 def test_status_names_who_must_be_enrolled_anew_after_the_networks_changed(house: House) -> None:
     house.enrol("Ada")
     assert house.run("status", "--json").objects[0]["gallery"]["unusable"] == ["Ada"]
