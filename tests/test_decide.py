@@ -108,6 +108,29 @@ def test_two_residents_one_behind_the_other_are_both_granted() -> None:
     assert [d.subject for d in fold(seen, policy())] == ["Anna", "Ben"]
 
 
+def test_who_is_recognised_still_is_no_new_visit_however_much_nearer_they_came() -> None:
+    far = person(1)
+    close = near(far, policy().alike - 0.05)
+    seen = frames(*[ANNA] * 6, probe=far) + frames(*[ANNA] * 30, start_s=0.6, probe=close)
+    assert [d.reason for d in fold(seen, policy())] == ["granted"]
+
+
+def test_one_face_found_where_none_is_does_not_make_a_stay_two_visits() -> None:
+    seen = frames(*[ANNA] * 6) + frames(NOBODY, start_s=0.6, x=900) + frames(*[ANNA] * 30, start_s=0.7)
+    assert [d.reason for d in fold(seen, policy())] == ["granted"]
+
+
+def test_who_stands_elsewhere_after_a_grant_has_a_visit_of_their_own_soon() -> None:
+    seen = frames(*[ANNA] * 6) + frames(*[BEN] * 6, start_s=0.6, x=900)
+    assert [d.subject for d in fold(seen, policy())] == ["Anna", "Ben"]
+
+
+@pytest.mark.parametrize(("then", "reason"), [(NOBODY, "unknown"), (TWINS, "thin_margin"), (BEN, "granted")])
+def test_who_is_recognised_no_longer_is_a_new_visit(then: Match, reason: str) -> None:
+    seen = frames(*[ANNA] * 6, probe=person(1)) + frames(*[then] * 30, start_s=0.6, probe=person(2))
+    assert [d.reason for d in fold(seen, policy())] == ["granted", reason]
+
+
 def test_who_stands_elsewhere_begins_a_visit_of_their_own() -> None:
     seen = frames(NOBODY, NOBODY) + frames(ANNA, ANNA, ANNA, start_s=0.2, x=900)
     decisions = fold(seen, policy())

@@ -184,6 +184,9 @@ def step(
         return attention, None
     if visit is None:
         visit = Visit(sighting.at_s, sighting.at_s, sighting.face)
+    if visit.decision is not None and _is_elsewhere(visit, sighting):
+        # Once may be the detector's mistake, which must not make the same person's stay a second visit.
+        return replace(attention, visit=_doubted(visit, policy)), None
     visit = replace(visit, last_s=max(sighting.at_s, visit.last_s), face=sighting.face)
     if visit.decision is not None:
         return replace(attention, visit=_after(visit, attention.refused, now_s, sighting, policy)), None
@@ -196,9 +199,14 @@ def step(
 
 
 def _is_over(visit: Visit, now_s: float, sighting: Sighting | None, policy: Policy) -> bool:
-    """Tell whether the face has left: unseen for `gone_s`, or what is seen now is too far off to be it."""
-    if sighting is None or now_s - visit.last_s > policy.gone_s:
-        return now_s - visit.last_s > policy.gone_s
+    """Tell whether the face has left: unseen for `gone_s`, or, before a decision, seen too far off to be it."""
+    if now_s - visit.last_s > policy.gone_s:
+        return True
+    return sighting is not None and visit.decision is None and _is_elsewhere(visit, sighting)
+
+
+def _is_elsewhere(visit: Visit, sighting: Sighting) -> bool:
+    """Tell whether what is seen now is too far off, or too large or small, to be the visit's face."""
     (x, y), (u, v) = visit.face.centre, sighting.face.centre
     size, other = visit.face.height, sighting.face.height
     return max(abs(x - u), abs(y - v)) > max(size, other) or not 0.4 < size / max(other, 1e-6) < 2.5
@@ -215,8 +223,21 @@ def _after(
         return None
     if not sighting.usable or sighting.probe is None or visit.probe is None:
         return visit
-    strange = 0 if float(visit.probe @ sighting.probe) >= policy.alike else visit.strange + 1
-    return None if strange > policy.agree else replace(visit, strange=strange)
+    is_same = float(visit.probe @ sighting.probe) >= policy.alike or _is_still(visit.decision, sighting, policy)
+    return replace(visit, strange=0) if is_same else _doubted(visit, policy)
+
+
+def _doubted(visit: Visit, policy: Policy) -> Visit | None:
+    """Count what is somebody else's face against a decided visit; None when that was seen too often in a row."""
+    return None if visit.strange >= policy.agree else replace(visit, strange=visit.strange + 1)
+
+
+def _is_still(decision: Decision, sighting: Sighting, policy: Policy) -> bool:
+    """Tell whether whom the decision was about is recognised still: a face far off looks unlike the same one near."""
+    match = sighting.match
+    if match is None or match.subject != decision.subject:
+        return False
+    return match.score >= policy.thresholds[sighting.cover] and match.margin >= policy.margin
 
 
 def _look(visit: Visit, now_s: float, sighting: Sighting, policy: Policy) -> Visit:
