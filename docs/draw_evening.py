@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from rich._export_format import CONSOLE_SVG_FORMAT
@@ -77,6 +78,8 @@ def decision(at: datetime, name: str | None, dice: random.Random) -> Event:
     looks = 3 if score >= needed else 12
     scores = [round(score + dice.uniform(-0.06, -0.01), 3) for _ in range(looks - 1)] + [round(score, 3)]
     scores = [max(one, needed + 0.004) if score >= needed and i else one for i, one in enumerate(scores)]
+    live = [round(min(dice.gauss(0.75, 0.12), 0.99), 2) for _ in range(looks)]
+    alive = float(median(live))
     detail: dict[str, object] = {
         "frames": looks,
         "usable_to_decision_ms": round(looks * 140 + dice.uniform(0, 300)),
@@ -84,16 +87,16 @@ def decision(at: datetime, name: str | None, dice: random.Random) -> Event:
         "scores": scores,
         "margins": [round(margin * dice.uniform(0.8, 1.0), 3) for _ in range(looks)],
         "masks": [0.97 if masked else 0.02] * looks,
-        "live": [round(dice.uniform(0.7, 1), 2) for _ in range(looks)],
+        "live": live,
         "at_ms": [i * 133 for i in range(looks)],
         "ms": dict(zip(STAGES, (0.4, 24.1, 4.9, 1.2, 0.6, 61.3, 14.8, 0.1), strict=True)),
-        "cues": {"carried": ["nothing", None], "passive": ["live", 0.91]},
+        "cues": {"carried": ["nothing", None], "passive": ["live", alive]},
     }
     if late and score >= needed:
         detail |= {"rule": "group cleaners", "terms": "may enter mon-fri 07:00-17:00, next from Thu 2026-11-26 07:00"}
     return Event(
         *("decision", stamp(at), name if score >= needed else None, reason == "granted", reason),
-        *(round(score, 3), round(margin, 3), needed, 0.97 if masked else 0.02, 0.91),
+        *(round(score, 3), round(margin, 3), needed, 0.97 if masked else 0.02, alive),
         detail=detail,
     )
 

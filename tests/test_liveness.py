@@ -159,9 +159,7 @@ def test_this_camera_s_own_threshold_stands_for_the_word_s(faces: Faces) -> None
 
 @pytest.mark.parametrize("word", ["lenient", "off"])
 def test_a_threshold_that_nobody_asks_for_is_refused(word: str) -> None:
-    with pytest.raises(
-        BadSetting, match=f'lives_from is 0.4, but .* liveness = "{word}"; set that to'
-    ):
+    with pytest.raises(BadSetting, match=f'lives_from is 0.4, but .* liveness = "{word}"; set that to'):
         config.parse({"policy": {"liveness": word, "lives_from": 0.4}}, Path("gate.toml"))
 
 
