@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -53,8 +53,9 @@ Vectors = NDArray[np.float32]
 
 def embedded(faces: Faces, crops: NDArray[np.uint8], kept: Path, *, closely: bool = False) -> Vectors:
     """Embeddings of (n, 128, 128, 3) crops as the gate makes them of probes, or `closely` of templates; kept in a file
-    that names the embedder."""
-    path = kept.with_name(f"{kept.name}{'.closely' * closely}.{faces.embedder[:8]}.npy")
+    that names the embedder, and for probes the odds by which it looks twice."""
+    how = ".closely" if closely else f".{faces.mask_odds:.1f}"
+    path = kept.with_name(f"{kept.name}{how}.{faces.embedder[:8]}.npy")
     if not path.exists():
         seen = [faces.recognise(cut(crop), partial(wide, crop), closely=closely)[0] for crop in tqdm(crops, kept.name)]
         np.save(path, np.stack(seen))
@@ -212,8 +213,9 @@ def mask_odds(faces: Faces, folders: list[Path]) -> float:
     told = np.sort([faces.network.run(crop)[1][0] for crop in tqdm(crops, "masks")])
     # The network tells steps of 1/256: halfway to the next one.
     limit = float(told[int(len(told) * TOLD_BARE)]) + 0.5 / 256
-    print(f"mask_odds = {(1 - limit) / limit:.1f}, of {len(told)} bare faces held back")
-    return (1 - limit) / limit
+    odds = round((1 - limit) / limit, 1)
+    print(f"mask_odds = {odds}, of {len(told)} bare faces held back")
+    return odds
 
 
 def beyond(counts: NDArray[np.int_], score: float) -> float:
@@ -233,6 +235,7 @@ def main() -> None:
     wanted = parser.parse_args()
     wanted.keep.mkdir(parents=True, exist_ok=True)
     faces = load(wanted.models, threads=1)
+    faces = replace(faces, mask_odds=mask_odds(faces, wanted.faces))
     ours = strangers(faces, wanted.faces, wanted.keep, wanted.sheet, held=True)
     counts, persons = impostors(ours), len(set(ours.who))
     own = residents(faces, wanted.lfw, wanted.pairs, wanted.keep)
@@ -244,11 +247,10 @@ def main() -> None:
     for cover, points in ((cover, curve(counts[cover])) for cover in counts):
         rates = ", ".join(f"{rate:.0e}: {beyond(seen[cover], score):.1e}" for rate, score in points)
         print(f"{cover}: the same scores on photos learnt from: {rates}")
-    odds = mask_odds(faces, wanted.faces)
     if not wanted.dry_run:
         file = wanted.models / "models.toml"
         before = re.split(r"(?m)^\[embedder\.calibration\.bare\]$", file.read_text(encoding="utf-8"))[0]
-        before = re.sub(r"(?m)^mask_odds = .*$", f"mask_odds = {odds:.1f}", before)
+        before = re.sub(r"(?m)^mask_odds = .*$", f"mask_odds = {faces.mask_odds}", before)
         file.write_text(before + text, encoding="utf-8")
 
 

@@ -202,7 +202,9 @@ def faces(folder: Path, rows: list[dict]) -> np.ndarray:
     return np.load(folder / "bare.npy", mmap_mode="r")[[row["at"] for row in rows]]
 
 
-def classifier(report: Report, model: Path, seen: Seen, worn: list[Path], people: np.ndarray, cache: Path) -> None:
+def classifier(
+    report: Report, model: Path, seen: Seen, worn: list[Path], people: np.ndarray, cache: Path, odds: float
+) -> None:
     """Rows of mask or bare, on what its training never saw; nothing for a model that does not tell."""
     if np.isnan(seen.bare.told).any():
         return
@@ -213,7 +215,7 @@ def classifier(report: Report, model: Path, seen: Seen, worn: list[Path], people
     )
     staff_of = np.array([Path(row["name"]).parent.name for row in staff])
     # As the gate weighs it: odds times mask_odds are even.
-    even = 1 / (1 + tomllib.loads((HERE / "models.toml").read_text(encoding="utf-8"))["embedder"]["mask_odds"])
+    even = 1 / (1 + odds)
     report.row("told bare: LFW", seen.bare.told < even, people)
     report.row("told masked: LFW, drawn", seen.worn.told >= even, people)
     report.row("told masked: web, tenth not trained on", told_web >= even, np.arange(len(told_web)))
@@ -229,6 +231,8 @@ def main() -> None:
     parser.add_argument("web", type=Path)
     parser.add_argument("staff", type=Path)
     parser.add_argument("models", type=Path, nargs="+")
+    shipped = tomllib.loads((HERE / "models.toml").read_text(encoding="utf-8"))["embedder"]["mask_odds"]
+    parser.add_argument("--mask-odds", type=float, default=shipped, help="as models.toml says of the models measured")
     parser.add_argument("--cache", type=Path, default=Path("/tmp/maskgate-embeddings"))
     wanted = parser.parse_args()
     rows = json.loads((wanted.crops / "index.json").read_text())
@@ -255,7 +259,7 @@ def main() -> None:
         for size in (100, 1000):
             search(report, seen, seen.bare.plain, who, size, "bare", twice)
             search(report, seen, seen.worn.twice, who, size, "masked", twice)
-        classifier(report, model, seen, [wanted.web, wanted.staff], who, wanted.cache)
+        classifier(report, model, seen, [wanted.web, wanted.staff], who, wanted.cache, wanted.mask_odds)
 
 
 if __name__ == "__main__":

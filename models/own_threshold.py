@@ -4,8 +4,8 @@ attacks are held against it, then the halves change places.                     
     PYTHONPATH=daemon:models python models/own_threshold.py SAID.json [--share 0.05]
 
 SAID.json is ask_folds.py's or compare_minifasnet.py's, of lay_out_liveness.py's folder. A visit says the median of its
-photos. The threshold is the answer below which SHARE of the first half's photos lie, bare and masked together, as
-`maskgate tune` tells it of those who were let in.
+photos. The threshold is the answer below which SHARE of the first half's visits lie, bare and masked together, as
+`maskgate tune` tells it of those who were let in. Both halves are of the same film, every other visit.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def held_against(found: dict[Visit, list[float]], source: str, share: float) -> 
     passed = []
     for half in (0, 1):
         first = set(names[half::2])
-        known = [v for visit, told in found.items() if visit[:2] == (source, True) and visit[3] in first for v in told]
+        ours = (told for visit, told in found.items() if visit[:2] == (source, True) and visit[3] in first)
+        known = [float(np.median(told)) for told in ours]
         limit = np.quantile(known, share)
         for (whose, lives, cover, name), told in found.items():
             if whose == source and not (lives and name in first):

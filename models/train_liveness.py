@@ -3,12 +3,13 @@
     PYTHONPATH=daemon:models python models/train_liveness.py teach START.pt ALONE [--from EARLIER.pt] [--batches 3000]
     PYTHONPATH=daemon:models python models/train_liveness.py fit START.pt SETS OUT.npz [--without SOURCE...]
 
-ALONE and SETS are stage_liveness.py's folders with show_liveness.py's views. First, once, the convolutions learn from
-ALONE, faces of which nobody says whether they lived, what the two MiniFASNets say of them. They never see SETS: taught
-by those, a few cameras' rooms and faces, they know the next camera worse. What is true is told from SETS by the two
-regressions alone: once without each fold's sources, and once of all. Live and attack weigh alike, sources weigh alike
-within each, drawn masks two fifths of each source. Written: START.pt, weights; OUT.npz, the same folded for
-convert_liveness.py; OUT.told.npz, the parts of the answer for what was held back.
+ALONE and SETS are stage_liveness.py's folders with show_liveness.py's views; those of SETS are shown without
+`--recaptured`, or pictures of pictures would be learnt as living. First, once, the convolutions learn from ALONE, faces
+of which nobody says whether they lived, what the two MiniFASNets say of them. They never see SETS: taught by those, a
+few cameras' rooms and faces, they know the next camera worse. What is true is told from SETS by the two regressions
+alone: once without each fold's sources, and once of all. Live and attack weigh alike, sources weigh alike within each,
+drawn masks two fifths of each source. Written: START.pt, weights; OUT.npz, the same folded for convert_liveness.py;
+OUT.told.npz, the parts of the answer for what was held back.
 """
 
 from __future__ import annotations

@@ -164,13 +164,13 @@ def test_how_alive_those_looked_who_were_let_in(house: House) -> None:
 
 def test_tune_says_from_where_on_a_face_could_count_as_living_here(lived_in: House) -> None:
     asked = ("tune", "--since", "2020-01-01")
-    assert "0 visits let in and judged: 50 are needed" in lived_in.run(*asked).out
+    assert "0 visits let in and judged: 100 are needed" in lived_in.run(*asked).out
     with lived_in.store() as store:
         for number in range(200):
             store.record(replace(visit("granted", 0.7, subject="Ada"), live=0.3 + number / 400))
     told = lived_in.run(*asked).out
     assert ["0.325", "5%"] in [line.split() for line in told.splitlines()]
-    assert "of 200 visits that were let in" in told
+    assert "refuses: at least, of 200 visits that were let in" in told
     assert "missing here" not in told
     assert json.loads(lived_in.run(*asked, "--json").out)["lives"] == {
         "visits": 200,

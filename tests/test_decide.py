@@ -115,6 +115,32 @@ def test_who_is_recognised_still_is_no_new_visit_however_much_nearer_they_came()
     assert [d.reason for d in fold(seen, policy())] == ["granted"]
 
 
+def test_a_doubtful_mask_does_not_lower_what_is_asked_for() -> None:
+    rules = policy(thresholds={Cover.BARE: 0.5, Cover.MASKED: 0.44})
+    between = Match("Anna", 0.47, 0.4, "Ben")
+    reasons = {
+        masked: {d.reason for d in fold(frames(*[between] * 15, masked=masked), rules)}
+        for masked in (0.0, 0.49, 0.5, 0.97, 0.98, 1.0)
+    }
+    assert reasons == {m: {"granted"} if m >= 0.98 else {"unknown"} for m in reasons}
+    [decision] = fold(frames(*[ANNA] * 3, masked=0.7), rules)
+    assert (decision.granted, decision.threshold) == (True, 0.5)
+
+
+def test_a_doubtful_mask_asks_for_what_masks_ask_for_where_that_is_more() -> None:
+    rules = policy(thresholds={Cover.BARE: 0.44, Cover.MASKED: 0.5})
+    between = Match("Anna", 0.47, 0.4, "Ben")
+    assert {d.reason for d in fold(frames(*[between] * 15, masked=0.7), rules)} == {"unknown"}
+
+
+def test_faces_found_elsewhere_now_and_then_do_not_add_up() -> None:
+    seen: list[tuple[float, Sighting | None]] = frames(*[ANNA] * 6)
+    for turn in range(8):
+        seen += frames(NOBODY, start_s=0.6 + 0.2 * turn, x=900)
+        seen += frames(NOBODY, start_s=0.7 + 0.2 * turn, quality=BLURRED)
+    assert [d.reason for d in fold(seen + frames(*[ANNA] * 9, start_s=2.3), policy())] == ["granted"]
+
+
 def test_one_face_found_where_none_is_does_not_make_a_stay_two_visits() -> None:
     seen = frames(*[ANNA] * 6) + frames(NOBODY, start_s=0.6, x=900) + frames(*[ANNA] * 30, start_s=0.7)
     assert [d.reason for d in fold(seen, policy())] == ["granted"]

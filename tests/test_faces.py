@@ -356,6 +356,8 @@ def test_a_file_that_is_no_network_is_refused(copied: Path) -> None:
         ("min_score =", "max_score ="),
         ("doubt =", "trust ="),
         ("mask_odds =", "mask_chances ="),
+        ("mask_odds =", "mask_odds = 0  #"),
+        ("mask_odds =", "mask_odds = nan  #"),
         ("[refiner]", "[second]"),
         ("fmr = [", 'fmr = ["often", '),
         ("pairs =", "pears ="),

@@ -3,7 +3,7 @@
 `step` is a fold: it takes what the gate attends to and what one frame showed, and returns the next state with, now and
 then, a decision. It is the only place where a grant is made. Its laws are tested as properties:
 - a grant needs `agree` usable, fresh sightings in a row of one subject, each above the threshold of its cover, each
-  with the margin; so raising a threshold never adds a grant, and a stranger is never granted;
+  with the margin; so within a visit raising a threshold never adds a grant, and a stranger is never granted;
 - with liveness judged, a grant also needs the network for liveness to call those very sightings live, and no cue to say
   attack; an attack is never granted, no answer is no grant, being stricter never adds a grant;
 - one visit ends in at most one decision; two grants of one subject are at least `regrant_s` apart;
@@ -21,7 +21,7 @@ from maskgate import challenge
 from maskgate.challenge import Challenge, Order
 from maskgate.cues import ENOUGH, UNJUDGED, WATCH_S, Rules, Trail, Verdict, follow, judge
 from maskgate.refusals import Refused, lately, must_wait, remember
-from maskgate.values import Cover, Embedding, Face, Match, Sighting
+from maskgate.values import Cover, Embedding, Face, Match, Sighting, needed
 
 ATTACKS = {"passive": "not_live", "carried": "held_picture"}
 """The reason of a visit that this cue refuses."""
@@ -154,7 +154,9 @@ class Visit:
     """The worst fault of each unusable sighting."""
     decision: Decision | None = None
     strange: int = 0
-    """Usable sightings in a row, after the decision, of somebody else's face."""
+    """Usable sightings, after the decision, of somebody else's face, and none of the same one since."""
+    elsewhere: int = 0
+    """Sightings in a row, after the decision, too far off to be the same face."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +188,9 @@ def step(
         visit = Visit(sighting.at_s, sighting.at_s, sighting.face)
     if visit.decision is not None and _is_elsewhere(visit, sighting):
         # Once may be the detector's mistake, which must not make the same person's stay a second visit.
-        return replace(attention, visit=_doubted(visit, policy)), None
-    visit = replace(visit, last_s=max(sighting.at_s, visit.last_s), face=sighting.face)
+        gone = None if visit.elsewhere >= policy.agree else replace(visit, elsewhere=visit.elsewhere + 1)
+        return replace(attention, visit=gone), None
+    visit = replace(visit, last_s=max(sighting.at_s, visit.last_s), face=sighting.face, elsewhere=0)
     if visit.decision is not None:
         return replace(attention, visit=_after(visit, attention.refused, now_s, sighting, policy)), None
     visit = _challenged(_look(visit, now_s, sighting, policy), now_s, sighting, orders, policy)
@@ -224,12 +227,8 @@ def _after(
     if not sighting.usable or sighting.probe is None or visit.probe is None:
         return visit
     is_same = float(visit.probe @ sighting.probe) >= policy.alike or _is_still(visit.decision, sighting, policy)
-    return replace(visit, strange=0) if is_same else _doubted(visit, policy)
-
-
-def _doubted(visit: Visit, policy: Policy) -> Visit | None:
-    """Count what is somebody else's face against a decided visit; None when that was seen too often in a row."""
-    return None if visit.strange >= policy.agree else replace(visit, strange=visit.strange + 1)
+    strange = 0 if is_same else visit.strange + 1
+    return None if strange > policy.agree else replace(visit, strange=strange)
 
 
 def _is_still(decision: Decision, sighting: Sighting, policy: Policy) -> bool:
@@ -237,7 +236,7 @@ def _is_still(decision: Decision, sighting: Sighting, policy: Policy) -> bool:
     match = sighting.match
     if match is None or match.subject != decision.subject:
         return False
-    return match.score >= policy.thresholds[sighting.cover] and match.margin >= policy.margin
+    return match.score >= needed(policy.thresholds, sighting.masked) and match.margin >= policy.margin
 
 
 def _look(visit: Visit, now_s: float, sighting: Sighting, policy: Policy) -> Visit:
@@ -298,7 +297,7 @@ def _was_watched(visit: Visit) -> bool:
 def _weigh(visit: Visit, sighting: Sighting, policy: Policy) -> Visit:
     """Lengthen the streak, start it anew or break it."""
     match = sighting.match
-    if match is None or match.score < policy.thresholds[sighting.cover]:
+    if match is None or match.score < needed(policy.thresholds, sighting.masked):
         return replace(visit, streak=())
     if match.margin < policy.margin:
         return replace(visit, streak=(), thin=visit.thin + 1)
@@ -366,7 +365,7 @@ def _outcome(visit: Visit, now_s: float, shown: Sighting | None, reason: str, po
         reason=reason,
         score=match.score if match else None,
         margin=match.margin if match else None,
-        threshold=policy.thresholds[shown.cover] if shown else None,
+        threshold=needed(policy.thresholds, shown.masked) if shown else None,
         masked=shown.masked if shown else None,
         live=verdict.live,
         seen=tuple(map(_told, visit.seen)),

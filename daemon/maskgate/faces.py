@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import importlib.metadata
+import math
 import os
 import sys
 import tomllib
@@ -289,6 +290,8 @@ def load(models: Path, *, threads: int) -> Faces:
         calibration = Calibration({cover: _curve(tables[cover.value]) for cover in Cover}, _curve(tables["both"]))
         min_score, doubt = (float(described["detector"][name]) for name in ("min_score", "doubt"))
         mask_odds = float(described["embedder"]["mask_odds"])
+        if not 0 < mask_odds < math.inf:
+            raise ValueError(f"mask_odds = {mask_odds}")
         liveness_at = {word: _lively(told) for word, told in described["liveness"]["at"].items()}
         digests = {role: str(described[role]["sha256"]) for role in _ROLES}
     except (KeyError, TypeError, ValueError) as error:

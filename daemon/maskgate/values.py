@@ -90,6 +90,18 @@ def cover_of(masked: float) -> Cover:
     return Cover.MASKED if masked >= 0.5 else Cover.BARE
 
 
+SURE = 0.98
+"""Below this probability a mask is doubtful: the network is then asked twice, but a score must reach what is asked for
+of bare faces, too, lest a stranger with a hand at the mouth needs less."""
+
+
+def needed(thresholds: Mapping[Cover, float], masked: float) -> float:
+    """Return the score asked for of a face that wears a mask by the probability `masked`."""
+    if 0.5 <= masked < SURE:
+        return max(thresholds.values())
+    return thresholds[cover_of(masked)]
+
+
 @dataclass(frozen=True, slots=True)
 class Face:
     """A face as the detector saw it."""

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 """What counts as a photo in a folder; anything else there is passed over."""
 
-SURELY_MASKED = 0.9
-"""From this on a photo is not bare: masks score .95 and more, but a bare face in a grey photo may score .75."""
+SURELY_MASKED = 0.998
+"""From this on a photo is not bare: masks score .999 and more, but a bare face in a grey photo may score .994."""
 
 Shot: TypeAlias = "tuple[Embedding, dict[str, Any]]"
 

@@ -132,8 +132,10 @@ def _described(seen: View, live: float, embedding: bool) -> dict[str, Any]:
 
 def _matched(seen: View, lens: Lens) -> dict[str, Any] | None:
     """Search the gallery with the product's own scoring; None when nobody is enrolled."""
+    from maskgate.values import needed
+
     match = None if seen.probe is None else lens.gallery.search(seen.probe, seen.cover)
-    return None if match is None else asdict(match) | {"threshold": lens.thresholds[seen.cover]}
+    return None if match is None else asdict(match) | {"threshold": needed(lens.thresholds, seen.masked or 0.0)}
 
 
 def _rounded(ms: dict[str, float]) -> dict[str, float]:

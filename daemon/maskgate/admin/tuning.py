@@ -35,7 +35,7 @@ FEWEST = 5
 """Visits from which on a mean says something."""
 SHARES = (0.01, 0.02, 0.05, 0.1)
 """Of the visits that were let in: what may be refused for a face that looks less alive."""
-FEW = 50
+FEW = 100
 """Visits from which on a share of them says something."""
 JUST = 1.3
 """A photo that has no more than so many times what was asked of it is a weak one."""
@@ -254,7 +254,8 @@ def _print_lives(lives: Lives, policy: config.Policy, words: Mapping[str, float]
         click.echo(f"{counted(lives.visits, 'visit')} let in and judged: {FEW} are needed to say something")
         return
     table(("lives from", "refuses"), [(f"{live:.3f}", f"{share:.0%}") for share, live in lives.below.items()])
-    click.echo(f"refuses: of {counted(lives.visits, 'visit')} that were let in, as if all of them had been people.")
+    click.echo(f"refuses: at least, of {counted(lives.visits, 'visit')} that were let in, as if all had been people.")
+    click.echo("An earlier network's answers count, too: give --since the last upgrade.")
     if now is not None:
         click.echo(f"It is {now:.3f} now: who looked less alive is missing here. To know, set liveness")
         click.echo('to "lenient" for some weeks, and read this again.')
