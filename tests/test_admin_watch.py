@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import select
 import shlex
 import signal
 import struct
@@ -126,12 +127,15 @@ class Tmux:
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0) and None,
         )
         os.close(slave)
-        threading.Thread(target=self._read, daemon=True).start()
+        self._ended = threading.Event()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         with suppress(OSError):
-            while data := os.read(self.master, 65536):
-                self.sent += data
+            while not self._ended.is_set():
+                if select.select([self.master], [], [], 0.05)[0]:
+                    self.sent += os.read(self.master, 65536)
 
     def resize(self, columns: int, rows: int) -> None:
         """Change the size, as a window does."""
@@ -165,12 +169,18 @@ class Tmux:
         main = last["\x1b[?1049l"] > last["\x1b[?1049h"] and last["\x1b[?25h"] > last["\x1b[?1049h"]
         return main and termios.tcgetattr(self.slave) == self.modes
 
+    def take_away(self) -> None:
+        """Close the terminal. Its number is soon another file's: nobody may still read from it."""
+        self._ended.set()
+        self._reader.join()
+        os.close(self.slave)
+        os.close(self.master)
+
     def close(self) -> None:
         """End it."""
         self.process.kill()
         self.process.wait()
-        os.close(self.slave)
-        os.close(self.master)
+        self.take_away()
 
 
 @contextmanager
@@ -324,8 +334,7 @@ def test_stopped_it_lends_the_terminal_back_and_continued_it_takes_it_again(hous
 def test_a_terminal_that_is_gone_ends_it(house: House) -> None:
     terminal = Tmux(house)
     terminal.wait(lambda: "quit" in terminal.screen)
-    os.close(terminal.slave)
-    os.close(terminal.master)
+    terminal.take_away()
     assert terminal.process.wait(timeout=30) != 0
 
 
