@@ -53,6 +53,11 @@ def images(views: np.ndarray) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
+def halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, 3, SIDE, SIDE) each: the near view and the wide one."""
+    return x[:, :, :SIDE], x[:, :, SIDE:]
+
+
 class Layer(nn.Module):
     """One convolution."""
 
@@ -116,13 +121,15 @@ class Liveness(nn.Module):
 
     def responses(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Of the near trunk's filters and the wide one's."""
-        return self.near.responses(x[:, :, :SIDE]), self.wide.responses(x[:, :, SIDE:])
+        near, wide = halves(x)
+        return self.near.responses(near), self.wide.responses(wide)
 
     def means(self, x: Tensor, near: Tensor, wide: Tensor) -> tuple[Tensor, Tensor]:
         """(n, 2 k) and (n, k): what either bank judges from."""
-        whole = self.near.means(x[:, :, :SIDE], near), self.wide.means(x[:, :, SIDE:], wide)
+        face, around = halves(x)
+        whole = self.near.means(face, near), self.wide.means(around, wide)
         (first, last), (top, bottom) = EYES
-        return torch.cat(whole, 1), self.near.means(x[:, :, top:bottom], near[:, :, first:last])
+        return torch.cat(whole, 1), self.near.means(face[:, :, top:bottom], near[:, :, first:last])
 
     def taught(self, near: Tensor, wide: Tensor) -> Tensor:
         """(n, 2): what either teacher would say, in log-odds of a living face / STRETCH."""
@@ -140,7 +147,7 @@ class Liveness(nn.Module):
 def measured(net: Liveness, views: np.ndarray) -> None:
     """Make the filters as strong as their usual response to such views: its standard deviation becomes 1."""
     x = images(views)
-    for trunk, half in ((net.near, x[:, :, :SIDE]), (net.wide, x[:, :, SIDE:])):
+    for trunk, half in zip((net.near, net.wide), halves(x), strict=True):
         responses = torch.cat([trunk.stem(part).transpose(0, 1).flatten(1) for part in half.split(100)], 1)
         trunk.stem.weight /= responses.square().mean(1).sqrt()[:, None, None, None]
 

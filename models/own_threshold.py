@@ -38,11 +38,11 @@ def held_against(found: dict[Visit, list[float]], source: str, share: float) -> 
     for half in (0, 1):
         first = set(names[half::2])
         ours = (told for visit, told in found.items() if visit[:2] == (source, True) and visit[3] in first)
-        known = [float(np.median(told)) for told in ours]
+        known = [pad.visit(told) for told in ours]
         limit = np.quantile(known, share)
         for (whose, lives, cover, name), told in found.items():
             if whose == source and not (lives and name in first):
-                passed.append((lives, cover, bool(np.median(told) >= limit)))
+                passed.append((lives, cover, bool(pad.visit(told) >= limit)))
     return passed
 
 

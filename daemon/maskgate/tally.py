@@ -273,12 +273,16 @@ def lives(ask: Ask, shares: Sequence[float], since: datetime | None = None, unti
     span, values = _span(since, until)
     judged = f"FROM events WHERE reason = 'granted' AND live IS NOT NULL{span}"
     [row] = ask(f"SELECT count(*) AS n {judged}", values)
-    at = {share: int(row["n"] * share) for share in shares if row["n"]}
-    found = {
-        share: ask(f"SELECT live {judged} ORDER BY live LIMIT 1 OFFSET ?", [*values, place])[0]["live"]
-        for share, place in at.items()
-    }
-    return Lives(row["n"], found)
+    if not row["n"]:
+        return Lives(0, {})
+    places = [int(row["n"] * share) for share in shares]
+    found = ask(
+        f"SELECT place, live FROM (SELECT row_number() OVER (ORDER BY live) - 1 AS place, live {judged})"
+        f" WHERE place IN ({', '.join('?' * len(places))})",
+        [*values, *places],
+    )
+    at = {one["place"]: one["live"] for one in found}
+    return Lives(row["n"], {share: at[place] for share, place in zip(shares, places, strict=True)})
 
 
 def held_against(

@@ -97,9 +97,9 @@ of bare faces, too, lest a stranger with a hand at the mouth needs less."""
 
 def needed(thresholds: Mapping[Cover, float], masked: float) -> float:
     """Return the score asked for of a face that wears a mask by the probability `masked`."""
-    if 0.5 <= masked < SURE:
-        return max(thresholds.values())
-    return thresholds[cover_of(masked)]
+    cover = cover_of(masked)
+    is_doubtful = cover is Cover.MASKED and masked < SURE
+    return max(thresholds.values()) if is_doubtful else thresholds[cover]
 
 
 @dataclass(frozen=True, slots=True)
