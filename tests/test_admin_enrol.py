@@ -91,6 +91,19 @@ def test_a_photo_that_will_not_do_is_one_line_and_nobody_is_enrolled(house: Hous
     assert house.events() == []
 
 
+def test_a_photo_in_which_a_mask_is_doubtful_is_enrolled(house: House, tmp_path: Path, faces: Faces) -> None:
+    photo, veiled = NOAH / "enrol_2.jpg", tmp_path / "veiled.png"
+    bare, covered = (Image.open(path).convert("RGB") for path in (photo, worn(photo, tmp_path / "worn.jpg", faces)))
+    for share in np.linspace(0, 1, 101):
+        Image.blend(bare, covered, float(share)).save(veiled)
+        [seen] = house.run("inspect", "--json", veiled).objects
+        if 0.9 <= seen["masked"] < 0.998:
+            break
+    else:
+        pytest.fail("no share of the mask is doubtful")
+    assert house.run("enrol", "Ada", veiled).code == 0
+
+
 def test_a_masked_photo_is_enrolled_beside_a_bare_one_and_never_alone(
     house: House, tmp_path: Path, faces: Faces
 ) -> None:
