@@ -131,6 +131,7 @@ def detail_of(number: int, looks: int) -> dict[str, Any]:
         "cue": "passive",
         "cues": {"passive": ["live", 0.912], "carried": ["nothing", None]},
         "model": MODEL[:16],
+        "live_by": MODEL[:16],
     }
 
 

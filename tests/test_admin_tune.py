@@ -25,6 +25,7 @@ from maskgate.tally import Asked, Lead, Lives
 from maskgate.values import Cover, Template
 from worlds import person
 
+JUDGE = "ab" * 32
 NO_SURPLUS = dict.fromkeys(Cover, 0.0)
 
 
@@ -147,33 +148,42 @@ def test_who_should_be_enrolled_again_is_said_with_the_reason() -> None:
 # -- the command -------------------------------------------------------------------------------------------------------
 
 
+def judged(live: float, *, by: str = JUDGE) -> Event:
+    """Ada let in, alive with this probability by the network of this digest."""
+    return replace(visit("granted", 0.7, subject="Ada", live_by=by[:16]), live=live)
+
+
 def test_how_alive_those_looked_who_were_let_in(house: House) -> None:
     house.enrol("Ada")
     with house.store() as store:
-        assert store.lives((0.05,)).visits == 0
+        assert store.lives(JUDGE, (0.05,)) == Lives(0, 0, {})
         for number in range(100):
-            store.record(replace(visit("granted", 0.7, subject="Ada"), live=(37 * number % 100) / 100))
-        store.record(replace(visit("not_live", 0.7, subject="Ada"), live=0.001))
+            store.record(judged((37 * number % 100) / 100))
+        store.record(replace(judged(0.001), reason="not_live"))
+        store.record(judged(0.002, by="cd" * 32))
+        store.record(replace(judged(0.003), detail={}))
         store.record(visit("granted", 0.7, subject="Ada"))
-        lives = store.lives((0.01, 0.05, 0.5))
-        late = store.lives((0.05,), datetime(2026, 1, 6, tzinfo=UTC))
-    assert lives.visits == 100
-    assert lives.below == {0.01: 0.01, 0.05: 0.05, 0.5: 0.5}
-    assert late == Lives(0, {})
+        lives = store.lives(JUDGE, (0.01, 0.05, 0.5))
+        late = store.lives(JUDGE, (0.05,), datetime(2026, 1, 6, tzinfo=UTC))
+    assert lives == Lives(100, 2, {0.01: 0.01, 0.05: 0.05, 0.5: 0.5})
+    assert late == Lives(0, 0, {})
 
 
-def test_tune_says_from_where_on_a_face_could_count_as_living_here(lived_in: House) -> None:
+def test_tune_says_from_where_on_a_face_could_count_as_living_here(lived_in: House, faces: Faces) -> None:
     asked = ("tune", "--since", "2020-01-01")
     assert "0 visits let in and judged: 100 are needed" in lived_in.run(*asked).out
     with lived_in.store() as store:
         for number in range(200):
-            store.record(replace(visit("granted", 0.7, subject="Ada"), live=0.3 + number / 400))
+            store.record(judged(0.3 + number / 400, by=faces.digests["liveness"]))
+        store.record(judged(0.001, by="cd" * 32))
     told = lived_in.run(*asked).out
     assert ["0.325", "5%"] in [line.split() for line in told.splitlines()]
     assert "refuses: at least, of 200 visits that were let in" in told
+    assert "1 visit that another network judged: left out." in told
     assert "missing here" not in told
     assert json.loads(lived_in.run(*asked, "--json").out)["lives"] == {
         "visits": 200,
+        "others": 1,
         "below": {"0.01": 0.305, "0.02": 0.31, "0.05": 0.325, "0.1": 0.35},
     }
     told = House(lived_in.folder, policy={"liveness": "balanced", "lives_from": 0.325}).run(*asked).out

@@ -68,7 +68,7 @@ def test_a_resident_is_recorded_and_then_let_in(
     faces: Faces, enrolled: Enrolled, settings: config.Settings, gate: Gate
 ) -> None:
     with enrolled.store(settings) as store:
-        hands = Hands(store, gate, settings.policy, model=faces.embedder)
+        hands = Hands(store, gate, settings.policy, model=faces.embedder, judge=faces.digests["liveness"])
         [decision] = decisions(play(approach(enrolled.probe), faces, store, settings, hands))
         assert (decision.granted, decision.subject) == (True, enrolled.name)
         [event] = [event for event in store.events() if event.kind == "decision"]
@@ -81,6 +81,9 @@ def test_a_resident_is_recorded_and_then_let_in(
     assert told["needs"]["bare"] == pytest.approx(decision.threshold, abs=1e-4)
     assert {"motion", "detect", "refine", "align", "judge", "embed", "liveness", "match"} == set(told["ms"])
     assert told["model"] == faces.embedder[:16]
+    # Nobody asked whether a person stood there.
+    assert event.live is None
+    assert "live_by" not in told
     time.sleep(0.5)
     assert [energised for _, energised in gate.edges()] == [True, False]
 
@@ -113,12 +116,13 @@ def test_a_refused_attack_is_recorded_with_what_each_look_and_cue_said(
     refusal = replace(refusal, verdict=Verdict((passive,)))
     frame = next(approach(enrolled.probe).frames())
     with enrolled.store(settings) as store:
-        hands = Hands(store, gate, settings.policy)
+        hands = Hands(store, gate, settings.policy, judge="cd" * 32)
         hands.carry_out(refusal, frame)
         hands.carry_out(replace(refusal, suspected=True), frame)
         first, second, alarm = list(store.events())[-3:]
     assert (first.subject, first.granted, first.reason, first.live) == (enrolled.name, False, "not_live", 0.1234)
     assert first.detail["live"] == [0.123, 0.1, None]
+    assert first.detail["live_by"] == "cd" * 8
     assert first.detail["cue"] == "passive"
     assert first.detail["cues"] == {"passive": ["attack", 0.123]}
     assert second.kind == "decision"

@@ -40,8 +40,10 @@ WAY_OUT = {
 }
 
 
-def event_of(decision: decide.Decision, frame: Frame, verdict: Verdict | None = None, model: str = "") -> Event:
-    """Word a decision, made with the embedder of digest `model`, for the log."""
+def event_of(
+    decision: decide.Decision, frame: Frame, verdict: Verdict | None = None, model: str = "", judge: str = ""
+) -> Event:
+    """Word a decision for the log, made with the embedder of digest `model`, whose liveness `judge` told."""
     detail: dict[str, object] = {"frames": decision.frames}
     if decision.first_usable_s is not None:
         detail["usable_to_decision_ms"] = round((decision.at_s - decision.first_usable_s) * 1000)
@@ -61,6 +63,8 @@ def event_of(decision: decide.Decision, frame: Frame, verdict: Verdict | None = 
         detail |= _words_of_rule(verdict)
     if model:
         detail["model"] = model[:16]
+    if judge and decision.live is not None:
+        detail["live_by"] = judge[:16]
     return Event(
         kind="decision",
         subject=decision.subject,
@@ -125,15 +129,16 @@ class Hands:
         folder: Path | None = None,
         report: Report | None = None,
         model: str = "",
+        judge: str = "",
     ) -> None:
         """Act on `gate`, write to `store`, let in whom `ruling` lets (None: everybody).
 
         Pictures of decisions go into the `album`, if there is one; `folder` keeps a lockdown; `report` tells others;
-        `model` is the embedder's digest.
+        `model` is the embedder's digest, `judge` the liveness network's.
         """
         self._store, self._gate, self._policy, self._album, self._ruling = store, gate, policy, album, ruling
         self._report = report or Report(store, config.Report())
-        self._model = model
+        self._model, self._judge = model, judge
         self._event: Event | None = None
         self._folder = folder or store.path.parent
         self._watch = clock.Watch()
@@ -174,7 +179,7 @@ class Hands:
 
     def _recorded(self, decision: decide.Decision, frame: Frame, verdict: Verdict | None) -> decide.Decision:
         self._event = None
-        event = replace(event_of(decision, frame, verdict, self._model), at=now_at())
+        event = replace(event_of(decision, frame, verdict, self._model, self._judge), at=now_at())
         try:
             self._event = replace(event, id=self._store.record(event))
         except UnknownSubject:

@@ -210,6 +210,7 @@ def _serve_armed(
             folder=folder,
             report=report,
             model=faces.embedder,
+            judge=faces.digests["liveness"],
         )
         roster = Roster(store, faces, settings)
         roster.refresh(time.monotonic(), every_s=0)

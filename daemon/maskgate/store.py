@@ -351,12 +351,14 @@ class Store:
         with explained(self.path), snapshot(self._db):
             return held_against(self._rows, asked, since, until)
 
-    def lives(self, shares: Sequence[float], since: datetime | None = None, until: datetime | None = None) -> Lives:
-        """How alive those were taken for who were let in, of one state of the log."""
+    def lives(
+        self, judge: str, shares: Sequence[float], since: datetime | None = None, until: datetime | None = None
+    ) -> Lives:
+        """How alive the liveness network of digest `judge` took those for who were let in, of one state of the log."""
         from maskgate.tally import lives
 
         with explained(self.path), snapshot(self._db):
-            return lives(self._rows, shares, since, until)
+            return lives(self._rows, judge, shares, since, until)
 
     def leads(self, since: datetime | None = None, until: datetime | None = None) -> dict[str, Lead]:
         """By name, how far people were above what was needed when they were recognised."""

@@ -264,17 +264,25 @@ class Lives:
     """How alive the network took those who were let in for."""
 
     visits: int
+    others: int
+    """Visits that another network judged, which are left out."""
     below: Mapping[float, float]
     """By share of the visits: the answer below which so many of them lie."""
 
 
-def lives(ask: Ask, shares: Sequence[float], since: datetime | None = None, until: datetime | None = None) -> Lives:
-    """Of the visits of a time that were granted and judged, the answers below which `shares` of them lie."""
+def lives(
+    ask: Ask, judge: str, shares: Sequence[float], since: datetime | None = None, until: datetime | None = None
+) -> Lives:
+    """Of the visits of a time that were granted and judged by the network of digest `judge`, the answers below which
+    `shares` of them lie."""
     span, values = _span(since, until)
-    judged = f"FROM events WHERE reason = 'granted' AND live IS NOT NULL{span}"
+    let_in = f"FROM events WHERE reason = 'granted' AND live IS NOT NULL AND json_valid(detail){span}"
+    [total] = ask(f"SELECT count(*) AS n {let_in}", values)
+    judged, values = f"{let_in} AND detail ->> 'live_by' = ?", [*values, judge[:16]]
     [row] = ask(f"SELECT count(*) AS n {judged}", values)
+    others = total["n"] - row["n"]
     if not row["n"]:
-        return Lives(0, {})
+        return Lives(0, others, {})
     places = [int(row["n"] * share) for share in shares]
     found = ask(
         f"SELECT place, live FROM (SELECT row_number() OVER (ORDER BY live) - 1 AS place, live {judged})"
@@ -282,7 +290,7 @@ def lives(ask: Ask, shares: Sequence[float], since: datetime | None = None, unti
         [*values, *places],
     )
     at = {one["place"]: one["live"] for one in found}
-    return Lives(row["n"], {share: at[place] for share, place in zip(shares, places, strict=True)})
+    return Lives(row["n"], others, {share: at[place] for share, place in zip(shares, places, strict=True)})
 
 
 def held_against(

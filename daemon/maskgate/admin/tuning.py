@@ -108,7 +108,7 @@ def tune(session: Session, since: datetime | None, until: datetime | None, as_js
             )
         ]
         leads = store.leads(since, until)
-        lives = store.lives(SHARES, since, until)
+        lives = store.lives(faces.digests["liveness"], SHARES, since, until)
     needed = min(trial.bare for trial in trials if trial.current)
     pairs = [p for p in closest(templates, faces.calibration.surplus) if p.score >= needed - NEAR]
     weak = list(weaklings(templates, qualities, leads, settings.quality, needed))
@@ -117,7 +117,7 @@ def tune(session: Session, since: datetime | None, until: datetime | None, as_js
             "trials": [asdict(trial) for trial in trials],
             "pairs": [asdict(pair) for pair in pairs],
             "weak": [asdict(one) for one in weak],
-            "lives": {"visits": lives.visits, "below": {f"{share:g}": live for share, live in lives.below.items()}},
+            "lives": asdict(lives) | {"below": {f"{share:g}": live for share, live in lives.below.items()}},
         }
         json_line(told | {"templates": len(templates)})
     elif as_csv:
@@ -252,13 +252,19 @@ def _print_lives(lives: Lives, policy: config.Policy, words: Mapping[str, float]
     _say("policy.lives_from: how alive a face must look to this camera")
     if lives.visits < FEW:
         click.echo(f"{counted(lives.visits, 'visit')} let in and judged: {FEW} are needed to say something")
+        _print_others(lives.others)
         return
     table(("lives from", "refuses"), [(f"{live:.3f}", f"{share:.0%}") for share, live in lives.below.items()])
     click.echo(f"refuses: at least, of {counted(lives.visits, 'visit')} that were let in, as if all had been people.")
-    click.echo("An earlier network's answers count, too: give --since the last upgrade.")
+    _print_others(lives.others)
     if now is not None:
         click.echo(f"It is {now:.3f} now: who looked less alive is missing here. To know, set liveness")
         click.echo('to "lenient" for some weeks, and read this again.')
+
+
+def _print_others(visits: int) -> None:
+    if visits:
+        click.echo(f"{counted(visits, 'visit')} that another network judged: left out.")
 
 
 def _say(text: str) -> None:
