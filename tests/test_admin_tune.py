@@ -22,7 +22,7 @@ from maskgate.faces import Faces
 from maskgate.nearness import closest, likeness
 from maskgate.store import Event
 from maskgate.tally import Asked, Lead, Lives
-from maskgate.values import Cover, Template
+from maskgate.values import Cover, Template, needed
 from worlds import person
 
 JUDGE = "ab" * 32
@@ -73,6 +73,18 @@ def test_a_visit_is_missed_by_its_lowest_look_and_a_stranger_passes_by_the_best(
     assert leads["Ada"].visits == 3
     assert leads["Ada"].mean == pytest.approx(0.2)
     assert leads["Ada"].lowest == pytest.approx(0.15)
+
+
+@pytest.mark.parametrize("masked", [0.0, 0.49, 0.5, 0.9, 0.979, 0.98, 1.0])
+@pytest.mark.parametrize(("bare", "worn"), [(0.45, 0.35), (0.35, 0.45)])
+def test_what_is_asked_of_a_mask_in_the_log_is_what_a_grant_asks(
+    house: House, masked: float, bare: float, worn: float
+) -> None:
+    asked = Asked(bare=bare, masked=worn, margin=0.0, agree=1)
+    with house.store() as store:
+        store.record(replace(visit("unknown", 0.4), masked=masked))
+        [held] = store.held_against([asked])
+    assert held.passing == (needed({Cover.BARE: bare, Cover.MASKED: worn}, masked) <= 0.4)
 
 
 def test_a_log_of_nothing_predicts_nothing(house: House) -> None:

@@ -11,6 +11,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from maskgate.events import Ask, stamp
+from maskgate.values import SURE
 
 RECOGNISED = (
     *(
@@ -299,21 +300,22 @@ def held_against(
     """Hold each visit of a time against each of `asked`.
 
     A recognised visit counts by the lowest of its last `agree` looks, where the log has them; a strange one by its best
-    look alone, so that no more would pass than is said.
+    look alone, so that no more would pass than is said. What is asked of a face is what `values.needed` asks.
     """
     span, values = _span(since, until)
     known, strange = ", ".join("?" * len(RECOGNISED)), ", ".join("?" * len(STRANGE))
     sums, limits = [], []
     for one in asked:
-        limit = "CASE WHEN masked THEN ? ELSE ? END"
+        limit = "CASE WHEN sure THEN ? WHEN masked THEN ? ELSE ? END"
         sums.append(f"coalesce(sum(known AND (low{one.agree} < {limit} OR margin < ?)), 0)")
         sums.append(f"coalesce(sum(NOT known AND score >= {limit} AND margin >= ?), 0)")
-        limits += [one.masked, one.bare, one.margin] * 2
+        limits += [one.masked, max(one.masked, one.bare), one.bare, one.margin] * 2
     looks = [f"coalesce(detail ->> '$.scores[#-{n}]', score)" for n in (2, 3)]
     told = ", ".join(f"{one} AS s{i}" for i, one in enumerate(sums))
     [row] = ask(
         f"SELECT coalesce(sum(known), 0) AS known, count(*) AS n, {told} FROM (SELECT score, margin,"
-        f" masked >= 0.5 AS masked, reason IN ({known}) AS known, score AS low1, min(score, {looks[0]}) AS low2,"
+        f" masked >= {SURE} AS sure, masked >= 0.5 AS masked, reason IN ({known}) AS known, score AS low1,"
+        f" min(score, {looks[0]}) AS low2,"
         f" min(score, {', '.join(looks)}) AS low3 FROM events WHERE score IS NOT NULL AND margin IS NOT NULL"
         f" AND reason IN ({known}, {strange}) AND json_valid(detail){span})",
         [*limits, *RECOGNISED, *RECOGNISED, *STRANGE, *values],
