@@ -6,8 +6,9 @@ A photo is staged in the middle of a black frame, as a camera would show it, and
 lay the face out; the masked pictures are staged nearer and farther and laid out afresh, so that a masked crop suffers
 the true drift of the landmarks. Crops are (128, 128, 3): the 112 x 112 template with a rim of 8 pixels, so that
 training can still move them. Written: `bare.npy` (n, 128, 128, 3), `worn.npy` (n, variants, 128, 128, 3), `index.json`
-(number, name and kinds of mask by photo; a variant whose face was lost has the kind "lost" and is black, and a photo
-without a face is left out). One seed per photo and variant: the same call renders the same pixels.
+(number, name and kinds of mask by photo, and what the gate as shipped would find wrong with the picture, bare first and
+then by variant; a variant whose face was lost has the kind "lost" and is black, and a photo without a face is left
+out). One seed per photo and variant: the same call renders the same pixels.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from types import ModuleType
 import numpy as np
 from tqdm import tqdm
 
-from maskgate import align
+from maskgate import align, config
 from maskgate.faces import Faces, load
-from maskgate.look import foremost
+from maskgate.look import bounds_of, foremost
 from maskgate.pixels import Picture, load_photo
 from maskgate.values import Image, MaskgateError, Points
 
@@ -62,6 +63,17 @@ def landmarks(faces: Faces, staged: Picture) -> Points | None:
     return None if face is None else faces.refine(staged, face).landmarks
 
 
+def judged(faces: Faces, staged: Picture) -> tuple[Points, tuple[str, ...]] | None:
+    """The same landmarks, and what the gate finds wrong with the face by its default bounds."""
+    face = foremost(faces.find(staged), staged.size)
+    if face is None:
+        return None
+    face = faces.refine(staged, face)
+    crop = staged.sample(align.face_matrix(face.landmarks), (align.SIDE, align.SIDE))
+    quality = align.judge(Picture.from_rgb(crop).luma(), face, staged.size, bounds_of(config.Quality()))
+    return face.landmarks, quality.faults
+
+
 def loose(picture: Picture, points: Points) -> Image:
     """The aligned face with its rim."""
     matrix = align.face_matrix(points).copy()
@@ -71,16 +83,16 @@ def loose(picture: Picture, points: Points) -> Image:
 
 def wear(
     faces: Faces, near: Picture, points: Points, masks: ModuleType, kind: str, seed: tuple[int, int]
-) -> Image | None:
-    """The face as the product aligns it once a mask is drawn; None when the detector loses it."""
+) -> tuple[Image, tuple[str, ...]] | None:
+    """The face as the product aligns it once a mask is drawn, and its faults; None when the detector loses it."""
     rng = np.random.default_rng(seed)
     drawn = Picture.from_rgb(masks.draw(near.rgb(), points, kind, rng))
     worn = stage(drawn, FRAME * rng.uniform(FAR / NEAR, 1.0))
-    again = landmarks(faces, worn)
-    return None if again is None else loose(worn, again)
+    again = judged(faces, worn)
+    return None if again is None else (loose(worn, again[0]), again[1])
 
 
-def render(job: tuple[int, Path, int, str]) -> tuple[Image, Image, list[str]] | None:
+def render(job: tuple[int, Path, int, str]) -> tuple[Image, Image, dict[str, object]] | None:
     """One photo, in a worker process that loads the networks once."""
     number, path, variants, renderer = job
     masks = importlib.import_module(renderer)
@@ -89,17 +101,19 @@ def render(job: tuple[int, Path, int, str]) -> tuple[Image, Image, list[str]] | 
         near = stage(load_photo(path), NEAR)
     except MaskgateError:
         return None
-    points = landmarks(networks, near)
-    if points is None:
+    bare = judged(networks, near)
+    if bare is None:
         return None
+    points, faults = bare[0], [bare[1]]
     worn, kinds = np.zeros((variants, SIDE, SIDE, 3), np.uint8), []
     for variant in range(variants):
         kind = masks.KINDS[(number * variants + variant) % len(masks.KINDS)]
-        crop = wear(networks, near, points, masks, kind, (number, variant))
-        kinds.append("lost" if crop is None else kind)
-        if crop is not None:
-            worn[variant] = crop
-    return loose(near, points), worn, kinds
+        drawn = wear(networks, near, points, masks, kind, (number, variant))
+        kinds.append("lost" if drawn is None else kind)
+        faults.append(() if drawn is None else drawn[1])
+        if drawn is not None:
+            worn[variant] = drawn[0]
+    return loose(near, points), worn, {"kinds": kinds, "faults": faults}
 
 
 def photos(folders: list[Path]) -> list[Path]:
@@ -134,8 +148,8 @@ def main() -> None:
         rendered = tqdm(pool.map(render, jobs, chunksize=20), str(wanted.out), len(jobs), mininterval=10)
         for (number, path, *_), one in zip(jobs, rendered, strict=True):
             if one is not None:
-                bare[number], worn[number], kinds = one
-                rows.append({"at": number, "name": str(path), "kinds": kinds})
+                bare[number], worn[number], told = one
+                rows.append({"at": number, "name": str(path), **told})
     (wanted.out / "index.json").write_text(json.dumps(rows))
     lost = sum(str(r["kinds"]).count("lost") for r in rows)
     print(
