@@ -10,8 +10,8 @@ fabrics are not those of training. Square brackets hold 95 % intervals: a bootst
 thresholds held still; after the first model, of the paired difference to the first. Photos without a face are left out
 and counted. Some people of LFW have two names, ONE_PERSON: their pairs are no impostors; twins and look-alikes are.
 Every model is looked through as the gate does (`Faces.recognise`): at bare probes once, at masked ones and at what is
-enrolled twice. The rows "usable" leave out what the gate would not look at by its default bounds, eyes behind dark
-glasses above all, and say how much that is: what fails to be acquired is no false non-match (ISO/IEC 19795-1).
+enrolled twice. The rows "usable" leave out what the gate would not look at by its default bounds, turned
+heads above all, and say how much that is: what fails to be acquired is no false non-match (ISO/IEC 19795-1).
 """
 
 from __future__ import annotations
@@ -187,9 +187,9 @@ def verification(
                     f"{name}: TAR at FAR {rate:.0e}, {drawn}", scores[same][mine] >= limit, who[genuine[mine, 0]]
                 )
         good = sides[0][genuine[:, 0]] & sides[1][genuine[:, 1]]
-        chosen = (left[sides[0]] @ right[sides[1]].T)[other[np.ix_(*sides)]]
+        strangers = (left[sides[0]] @ right[sides[1]].T)[other[np.ix_(*sides)]]
         for rate in RATES[1:]:
-            limit = threshold(chosen, rate)
+            limit = threshold(strangers, rate)
             report.row(f"{name}: usable: TAR at FAR {rate:.0e}", scores[same][good] >= limit, who[genuine[good, 0]])
         if name == "bare, bare":
             policy = threshold(impostor, 1e-3)
@@ -278,10 +278,10 @@ def main() -> None:
     number = {Path(row["name"]).stem: i for i, row in enumerate(found)}
     chosen, kind = pairs(wanted.pairs, number)
     usable = tuple(np.array([not row["faults"][i] for row in found]) for i in (0, 1))
-    for cover, good, i in zip(("bare", "masked"), usable, (0, 1), strict=True):
+    for i, cover in enumerate(("bare", "masked")):
         told = Counter(fault for row in found for fault in row["faults"][i])
         faults = ", ".join(f"{fault} {n}" for fault, n in told.most_common())
-        print(f"  {cover}: the gate would not look at {(~good).mean() * 100:.1f} % of the photos: {faults}")
+        print(f"  {cover}: the gate would not look at {(~usable[i]).mean() * 100:.1f} % of the photos: {faults}")
     report, twice = Report(), under_two_names(who)
     other = np.triu((who[:, None] != who[None, :]) & ~twice, 1)
     print(f"  {int(twice.sum()) // 2} pairs of photos show one person under two names: no impostors")

@@ -30,7 +30,7 @@ from maskgate import align, config
 from maskgate.faces import Faces, load
 from maskgate.look import bounds_of, foremost
 from maskgate.pixels import Picture, load_photo
-from maskgate.values import Image, MaskgateError, Points
+from maskgate.values import Face, Image, MaskgateError, Points
 
 HERE = Path(__file__).parent
 RIM = 8
@@ -57,28 +57,19 @@ def stage(picture: Picture, side: float) -> Picture:
     return Picture.from_rgb(picture.sample(np.array([[scale, 0, shift[0]], [0, scale, shift[1]]]), (FRAME, FRAME)))
 
 
-def landmarks(faces: Faces, staged: Picture) -> Points | None:
-    """The landmarks of the foremost face; None when there is none."""
+def refined(faces: Faces, staged: Picture) -> Face | None:
+    """The foremost face with its landmarks set right; None when there is none."""
     face = foremost(faces.find(staged), staged.size)
-    return None if face is None else faces.refine(staged, face).landmarks
+    return None if face is None else faces.refine(staged, face)
 
 
-def judged(faces: Faces, staged: Picture) -> tuple[Points, tuple[str, ...]] | None:
-    """The same landmarks, and what the gate finds wrong with the face by its default bounds."""
-    face = foremost(faces.find(staged), staged.size)
-    if face is None:
-        return None
-    face = faces.refine(staged, face)
-    crop = staged.sample(align.face_matrix(face.landmarks), (align.SIDE, align.SIDE))
-    quality = align.judge(Picture.from_rgb(crop).luma(), face, staged.size, bounds_of(config.Quality()))
-    return face.landmarks, quality.faults
-
-
-def loose(picture: Picture, points: Points) -> Image:
-    """The aligned face with its rim."""
-    matrix = align.face_matrix(points).copy()
+def laid_out(staged: Picture, face: Face) -> tuple[Image, tuple[str, ...]]:
+    """The aligned face with its rim, and what the gate finds wrong with it by its default bounds."""
+    matrix = align.face_matrix(face.landmarks).copy()
     matrix[:, 2] += RIM
-    return picture.sample(matrix, (SIDE, SIDE))
+    crop = staged.sample(matrix, (SIDE, SIDE))
+    luma = Picture.from_rgb(crop[RIM:-RIM, RIM:-RIM]).luma()
+    return crop, align.judge(luma, face, staged.size, bounds_of(config.Quality())).faults
 
 
 def wear(
@@ -88,8 +79,8 @@ def wear(
     rng = np.random.default_rng(seed)
     drawn = Picture.from_rgb(masks.draw(near.rgb(), points, kind, rng))
     worn = stage(drawn, FRAME * rng.uniform(FAR / NEAR, 1.0))
-    again = judged(faces, worn)
-    return None if again is None else (loose(worn, again[0]), again[1])
+    again = refined(faces, worn)
+    return None if again is None else laid_out(worn, again)
 
 
 def render(job: tuple[int, Path, int, str]) -> tuple[Image, Image, dict[str, object]] | None:
@@ -101,19 +92,19 @@ def render(job: tuple[int, Path, int, str]) -> tuple[Image, Image, dict[str, obj
         near = stage(load_photo(path), NEAR)
     except MaskgateError:
         return None
-    bare = judged(networks, near)
-    if bare is None:
+    face = refined(networks, near)
+    if face is None:
         return None
-    points, faults = bare[0], [bare[1]]
-    worn, kinds = np.zeros((variants, SIDE, SIDE, 3), np.uint8), []
+    bare, found_bare = laid_out(near, face)
+    worn, kinds, faults = np.zeros((variants, SIDE, SIDE, 3), np.uint8), [], [found_bare]
     for variant in range(variants):
         kind = masks.KINDS[(number * variants + variant) % len(masks.KINDS)]
-        drawn = wear(networks, near, points, masks, kind, (number, variant))
+        drawn = wear(networks, near, face.landmarks, masks, kind, (number, variant))
         kinds.append("lost" if drawn is None else kind)
         faults.append(() if drawn is None else drawn[1])
         if drawn is not None:
             worn[variant] = drawn[0]
-    return loose(near, points), worn, {"kinds": kinds, "faults": faults}
+    return bare, worn, {"kinds": kinds, "faults": faults}
 
 
 def photos(folders: list[Path]) -> list[Path]:

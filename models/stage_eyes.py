@@ -66,9 +66,10 @@ def staged(job: tuple[int, Path]) -> tuple[Image, Points] | None:
         photo = load_photo(path)
     except MaskgateError:
         return None
-    points = prepare.landmarks(faces, prepare.stage(photo, prepare.NEAR))
-    if points is None:
+    face = prepare.refined(faces, prepare.stage(photo, prepare.NEAR))
+    if face is None:
         return None
+    points = face.landmarks
     scene = filled(photo, prepare.NEAR, rng)
     bare, there = wide(scene, points)
     kinds = rng.permutation(masks.KINDS)[:WORN]

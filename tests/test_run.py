@@ -475,3 +475,22 @@ def test_observing_sees_every_moment_after_it_was_acted_on(
     assert len(seen) == 15
     assert (True, True) in seen
     assert np.argmax([granted for granted, _ in seen]) <= 3
+
+
+def test_the_gate_names_the_networks_that_a_decision_rests_on(
+    tmp_path: Path, faces: Faces, enrolled: Enrolled, settings: config.Settings
+) -> None:
+    (tmp_path / "shots").mkdir()
+    enrolled.save_scene(tmp_path / "shots" / "1.png")
+    enrolled.store(settings).close()
+    settings = msgspec.structs.replace(
+        settings,
+        camera=config.Camera(source=str(tmp_path / "shots"), paced=False),
+        policy=config.Policy(liveness="lenient"),
+    )
+    serve(settings)
+    with enrolled.store(settings) as store:
+        [told] = [event for event in store.events() if event.kind == "decision"]
+    assert told.live is not None
+    assert told.detail["model"] == faces.embedder[:16]
+    assert told.detail["live_by"] == faces.digests["liveness"][:16]

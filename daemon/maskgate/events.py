@@ -104,6 +104,11 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
+def short(digest: str) -> str:
+    """A network's sha256 as the log names it."""
+    return digest[:16]
+
+
 def as_json(detail: Mapping[str, Any]) -> str:
     """Detail as stored: UTF-8 as it is, so that a name in it can be searched for."""
     return json.dumps(dict(detail), ensure_ascii=False, sort_keys=True, allow_nan=False)

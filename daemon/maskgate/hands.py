@@ -16,7 +16,7 @@ from typing import Any
 from maskgate import clock, config, decide, lockdown
 from maskgate.camera import Frame
 from maskgate.chores import Album
-from maskgate.events import now_at, stamp
+from maskgate.events import now_at, short, stamp
 from maskgate.gate import Gate
 from maskgate.latch import Event as LatchEvent
 from maskgate.latch import State
@@ -62,9 +62,9 @@ def event_of(
     if verdict is not None:
         detail |= _words_of_rule(verdict)
     if model:
-        detail["model"] = model[:16]
+        detail["model"] = short(model)
     if judge and decision.live is not None:
-        detail["live_by"] = judge[:16]
+        detail["live_by"] = short(judge)
     return Event(
         kind="decision",
         subject=decision.subject,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from maskgate.events import Ask, stamp
+from maskgate.events import Ask, short, stamp
 from maskgate.values import SURE
 
 RECOGNISED = (
@@ -278,20 +278,19 @@ def lives(
     `shares` of them lie."""
     span, values = _span(since, until)
     let_in = f"FROM events WHERE reason = 'granted' AND live IS NOT NULL AND json_valid(detail){span}"
-    [total] = ask(f"SELECT count(*) AS n {let_in}", values)
-    judged, values = f"{let_in} AND detail ->> 'live_by' = ?", [*values, judge[:16]]
-    [row] = ask(f"SELECT count(*) AS n {judged}", values)
-    others = total["n"] - row["n"]
-    if not row["n"]:
+    mine = "detail ->> 'live_by' = ?"
+    [row] = ask(f"SELECT coalesce(sum({mine}), 0) AS mine, count(*) AS n {let_in}", [short(judge), *values])
+    visits, others = row["mine"], row["n"] - row["mine"]
+    if not visits:
         return Lives(0, others, {})
-    places = [int(row["n"] * share) for share in shares]
+    places = [int(visits * share) for share in shares]
     found = ask(
-        f"SELECT place, live FROM (SELECT row_number() OVER (ORDER BY live) - 1 AS place, live {judged})"
+        f"SELECT place, live FROM (SELECT row_number() OVER (ORDER BY live) - 1 AS place, live {let_in} AND {mine})"
         f" WHERE place IN ({', '.join('?' * len(places))})",
-        [*values, *places],
+        [*values, short(judge), *places],
     )
     at = {one["place"]: one["live"] for one in found}
-    return Lives(row["n"], others, {share: at[place] for share, place in zip(shares, places, strict=True)})
+    return Lives(visits, others, {share: at[place] for share, place in zip(shares, places, strict=True)})
 
 
 def held_against(
@@ -315,8 +314,8 @@ def held_against(
     [row] = ask(
         f"SELECT coalesce(sum(known), 0) AS known, count(*) AS n, {told} FROM (SELECT score, margin,"
         f" masked >= {SURE} AS sure, masked >= 0.5 AS masked, reason IN ({known}) AS known, score AS low1,"
-        f" min(score, {looks[0]}) AS low2,"
-        f" min(score, {', '.join(looks)}) AS low3 FROM events WHERE score IS NOT NULL AND margin IS NOT NULL"
+        f" min(score, {looks[0]}) AS low2, min(score, {', '.join(looks)}) AS low3"
+        " FROM events WHERE score IS NOT NULL AND margin IS NOT NULL"
         f" AND reason IN ({known}, {strange}) AND json_valid(detail){span})",
         [*limits, *RECOGNISED, *RECOGNISED, *STRANGE, *values],
     )
