@@ -264,7 +264,7 @@ def _print_lives(lives: Lives, policy: config.Policy, words: Mapping[str, float]
 
 def _print_others(visits: int) -> None:
     if visits:
-        click.echo(f"{counted(visits, 'visit')} that another network judged: left out.")
+        click.echo(f"{counted(visits, 'visit')} that another network judged, or that do not say which did: left out.")
 
 
 def _say(text: str) -> None:
