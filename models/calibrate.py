@@ -33,6 +33,7 @@ from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
 from crops import Crops, cut, read, wide
+from maskgate.cohort import Cohort
 from maskgate.faces import Faces, load
 
 HERE = Path(__file__).parent
@@ -54,7 +55,7 @@ Vectors = NDArray[np.float32]
 def embedded(faces: Faces, crops: NDArray[np.uint8], kept: Path, *, closely: bool = False) -> Vectors:
     """Embeddings of (n, 128, 128, 3) crops as the gate makes them of probes, or `closely` of templates; kept in a file
     that names the embedder, and for probes the odds by which it looks twice."""
-    how = ".closely" if closely else f".{faces.mask_odds:.1f}"
+    how = ".thrice" if closely else f".{faces.mask_odds:.1f}"
     path = kept.with_name(f"{kept.name}{how}.{faces.embedder[:8]}.npy")
     if not path.exists():
         seen = [faces.recognise(cut(crop), partial(wide, crop), closely=closely)[0] for crop in tqdm(crops, kept.name)]
@@ -82,7 +83,13 @@ def people(person: NDArray[np.int_], teacher: Vectors) -> NDArray[np.int_]:
 
 
 def histogram(
-    probes: Vectors, owners: NDArray[np.int_], templates: Vectors, who: NDArray[np.int_], *, once: bool
+    cohort: Cohort,
+    probes: Vectors,
+    owners: NDArray[np.int_],
+    templates: Vectors,
+    who: NDArray[np.int_],
+    *,
+    once: bool,
 ) -> NDArray[np.int_]:
     """Counts of scores between different people over BINS bins of -1 to 1.
 
@@ -90,11 +97,12 @@ def histogram(
     probes and templates that are the same photos.
     """
     counts = np.zeros(BINS, np.int64)
-    for i, probe in enumerate(probes):
+    lowered = cohort.excess(templates)
+    for i, (probe, excess) in enumerate(zip(probes, cohort.excess(probes), strict=True)):
         other = who != owners[i]
         if once:
             other[: i + 1] = False
-        scores = templates[other] @ probe
+        scores = templates[other] @ probe - lowered[other] - excess
         counts += np.bincount(((scores + 1) / 2 * BINS).astype(int).clip(0, BINS - 1), minlength=BINS)
     return counts
 
@@ -179,12 +187,12 @@ def strangers(faces: Faces, folders: list[Path], keep: Path, out: Path | None, *
     return Strangers(enrolled, plain, masked, covered, who, who[found])
 
 
-def impostors(one: Strangers) -> dict[str, NDArray[np.int_]]:
+def impostors(cohort: Cohort, one: Strangers) -> dict[str, NDArray[np.int_]]:
     """Histograms of scores between different people, by cover."""
     return {
-        "bare": histogram(one.bare, one.who, one.enrolled, one.who, once=True),
-        "masked": histogram(one.masked, one.masked_who, one.enrolled, one.who, once=False),
-        "both": histogram(one.masked, one.masked_who, one.masked_enrolled, one.masked_who, once=True),
+        "bare": histogram(cohort, one.bare, one.who, one.enrolled, one.who, once=True),
+        "masked": histogram(cohort, one.masked, one.masked_who, one.enrolled, one.who, once=False),
+        "both": histogram(cohort, one.masked, one.masked_who, one.masked_enrolled, one.masked_who, once=True),
     }
 
 
@@ -201,9 +209,15 @@ def residents(faces: Faces, lfw: Path, pairs: Path, keep: Path) -> dict[str, Vec
         embedded(faces, crops.worn[needed, 0], keep / "lfw.worn", closely=closely) for closely in (False, True)
     )
     found = crops.found[needed, 0]
-    one = [(enrolled[a] * worn[b]).sum(axis=1)[found[b]] for a, b in ((first, second), (second, first))]
-    both = (covered[first] * worn[second]).sum(axis=1)[found[first] & found[second]]
-    return {"bare": (enrolled[first] * plain[second]).sum(axis=1), "masked": np.concatenate(one), "both": both}
+    one = [paired(faces.cohort, enrolled[a], worn[b])[found[b]] for a, b in ((first, second), (second, first))]
+    both = paired(faces.cohort, covered[first], worn[second])[found[first] & found[second]]
+    bare = paired(faces.cohort, enrolled[first], plain[second])
+    return {"bare": bare, "masked": np.concatenate(one), "both": both}
+
+
+def paired(cohort: Cohort, templates: Vectors, probes: Vectors) -> Vectors:
+    """The (n,) scores of each of (n, d) templates with the probe of the same place."""
+    return np.asarray((templates * probes).sum(axis=1) - cohort.excess(templates) - cohort.excess(probes))
 
 
 def mask_odds(faces: Faces, folders: list[Path]) -> float:
@@ -237,13 +251,13 @@ def main() -> None:
     faces = load(wanted.models, threads=1)
     faces = replace(faces, mask_odds=mask_odds(faces, wanted.faces))
     ours = strangers(faces, wanted.faces, wanted.keep, wanted.sheet, held=True)
-    counts, persons = impostors(ours), len(set(ours.who))
+    counts, persons = impostors(faces.cohort, ours), len(set(ours.who))
     own = residents(faces, wanted.lfw, wanted.pairs, wanted.keep)
     text = "\n".join(
         table(cover, curve(counts[cover]), own[cover], int(counts[cover].sum()), persons) for cover in counts
     )
     print(text)
-    seen = impostors(strangers(faces, wanted.faces, wanted.keep, None, held=False))
+    seen = impostors(faces.cohort, strangers(faces, wanted.faces, wanted.keep, None, held=False))
     for cover, points in ((cover, curve(counts[cover])) for cover in counts):
         rates = ", ".join(f"{rate:.0e}: {beyond(seen[cover], score):.1e}" for rate, score in points)
         print(f"{cover}: the same scores on photos learnt from: {rates}")

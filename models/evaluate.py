@@ -2,16 +2,17 @@
 
     PYTHONPATH=daemon python models/prepare.py LFW_CROPS LFW/images --variants 1 --renderer masks_test
     PYTHONPATH=daemon python models/prepare.py WEB MASKED/web --variants 1         (STAFF from MASKED/staff alike)
-    python models/evaluate.py LFW_CROPS LFW/pairs.txt WEB STAFF models/face_int8.tflite [SFACE.tflite ...]
+    PYTHONPATH=daemon python models/evaluate.py LFW_CROPS LFW/pairs.txt WEB STAFF models/face_int8.tflite [MORE.tflite]
 
 Every row but the last ones is about LFW: the 3,000 genuine official pairs, and as impostors *all* pairs of photos of
 different people, which is what a false match rate of 1e-4 needs. The mask is drawn by masks_test.py, whose outlines and
 fabrics are not those of training. Square brackets hold 95 % intervals: a bootstrap of 1,000 draws over people with the
 thresholds held still; after the first model, of the paired difference to the first. Photos without a face are left out
 and counted. Some people of LFW have two names, ONE_PERSON: their pairs are no impostors; twins and look-alikes are.
-Every model is looked through as the gate does (`Faces.recognise`): at bare probes once, at masked ones and at what is
-enrolled twice. The rows "usable" leave out what the gate would not look at by its default bounds, turned
-heads above all, and say how much that is: what fails to be acquired is no false non-match (ISO/IEC 19795-1).
+Every model is looked through as the gate does (`Faces.recognise`): at bare probes once, at masked ones twice, at what
+is enrolled three times; scores are set right by the cohort of models.toml, which is the shipped network's, and its
+teacher's as well as its. The rows "usable" leave out what the gate would not look at by its default bounds, above all
+turned heads, and say how much that is: what fails to be acquired is no false non-match (ISO/IEC 19795-1).
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ import numpy as np
 from tqdm import tqdm
 
 from crops import cut, wide
+from maskgate.cohort import Cohort
+from maskgate.faces import load
 from network import Net, mirrored, unit
 
 HERE = Path(__file__).parent
@@ -60,8 +63,8 @@ class Looks:
     """Once: bare probes."""
     twice: np.ndarray
     """And, mirrored, at a smaller size: masked probes."""
-    closely: np.ndarray
-    """And its mirror image: what is enrolled."""
+    thrice: np.ndarray
+    """And mirrored at its own size, too: what is enrolled."""
     told: np.ndarray
     """(n,) probability of a mask; nan when the model does not say."""
 
@@ -80,14 +83,16 @@ class Seen:
 
 def embedded(model: Path, crops: np.ndarray, cache: Path) -> Looks:
     """Look at (n, 128, 128, 3) crops; kept on disk, since it takes minutes."""
-    key = hashlib.sha256(model.read_bytes() + crops[:: max(len(crops) // 50, 1)].tobytes()).hexdigest()[:20]
+    looks = " ".join(field.name for field in fields(Looks)).encode()
+    some = crops[:: max(len(crops) // 50, 1)].tobytes()
+    key = hashlib.sha256(looks + model.read_bytes() + some).hexdigest()[:20]
     kept = cache / f"{key}.npz"
     if not kept.exists():
         net = Net(model)
         rows = [looked(net, crop) for crop in tqdm(crops, model.name, mininterval=10)]
-        plain, twice, closely, told = (np.array(kind, np.float32) for kind in zip(*rows, strict=True))
+        plain, twice, thrice, told = (np.array(kind, np.float32) for kind in zip(*rows, strict=True))
         cache.mkdir(parents=True, exist_ok=True)
-        np.savez(kept, plain=plain, twice=twice, closely=closely, told=told)
+        np.savez(kept, plain=plain, twice=twice, thrice=thrice, told=told)
     with np.load(kept) as file:
         return Looks(*(file[field.name] for field in fields(Looks)))
 
@@ -96,7 +101,8 @@ def looked(net: Net, crop: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     """A row of `Looks`."""
     face, smaller = cut(crop), wide(crop)
     plain, told = net.seen(face)
-    return plain, unit(plain + net.embedding(mirrored(smaller))), unit(plain + net.embedding(mirrored(face))), told
+    small = net.embedding(mirrored(smaller))
+    return plain, unit(plain + small), unit(plain + small + net.embedding(mirrored(face))), told
 
 
 def threshold(scores: np.ndarray, rate: float) -> float:
@@ -163,20 +169,21 @@ def accuracy(scores: np.ndarray, same: np.ndarray, fold: np.ndarray) -> np.ndarr
 
 
 def verification(
-    report: Report, seen: Seen, at: np.ndarray, kind: np.ndarray, who: np.ndarray, other: np.ndarray
+    report: Report, seen: Seen, cohort: Cohort, at: np.ndarray, kind: np.ndarray, who: np.ndarray, other: np.ndarray
 ) -> None:
     """Rows of accuracy and of true matches at fixed false match rates, for the three pairs of covers."""
     same = kind[:, 0] == 1
     genuine = at[same]
     bare, worn = seen.usable
     for name, left, right, sides in (
-        ("bare, bare", seen.bare.closely, seen.bare.plain, (bare, bare)),
-        ("bare, masked", seen.bare.closely, seen.worn.twice, (bare, worn)),
-        ("masked, masked", seen.worn.closely, seen.worn.twice, (worn, worn)),
+        ("bare, bare", seen.bare.thrice, seen.bare.plain, (bare, bare)),
+        ("bare, masked", seen.bare.thrice, seen.worn.twice, (bare, worn)),
+        ("masked, masked", seen.worn.thrice, seen.worn.twice, (worn, worn)),
     ):
-        scores = (left[at[:, 0]] * right[at[:, 1]]).sum(1)
+        every = cohort.scores(left, right)
+        scores = every[at[:, 0], at[:, 1]]
         report.row(f"{name}: accuracy", accuracy(scores, same, kind[:, 1]), who[at[:, 0]])
-        impostor = (left @ right.T)[other]
+        impostor = every[other]
         for rate in RATES:
             limit = threshold(impostor, rate)
             report.row(f"{name}: TAR at FAR {rate:.0e}", scores[same] >= limit, who[genuine[:, 0]])
@@ -187,7 +194,7 @@ def verification(
                     f"{name}: TAR at FAR {rate:.0e}, {drawn}", scores[same][mine] >= limit, who[genuine[mine, 0]]
                 )
         good = sides[0][genuine[:, 0]] & sides[1][genuine[:, 1]]
-        strangers = (left[sides[0]] @ right[sides[1]].T)[other[np.ix_(*sides)]]
+        strangers = every[np.ix_(*sides)][other[np.ix_(*sides)]]
         for rate in RATES[1:]:
             limit = threshold(strangers, rate)
             report.row(f"{name}: usable: TAR at FAR {rate:.0e}", scores[same][good] >= limit, who[genuine[good, 0]])
@@ -196,10 +203,11 @@ def verification(
         print(f"  {name}: FMR at bare-bare's 1e-3 score {policy:.3f}: {(impostor >= policy).mean():.2e}", flush=True)
 
 
-def search(
-    report: Report, seen: Seen, probes: np.ndarray, who: np.ndarray, size: int, cover: str, twice: np.ndarray
-) -> None:
-    """Rows of misses in an open-set search: one bare photo enrolled each, one probe each, GALLERIES galleries."""
+def search(report: Report, every: np.ndarray, who: np.ndarray, size: int, cover: str, twice: np.ndarray) -> None:
+    """Rows of misses in an open-set search: one bare photo enrolled each, one probe each, GALLERIES galleries.
+
+    `every` is (n, n), the score of each photo enrolled with each as a probe; `twice` tells who is one person after all.
+    """
     people, count = np.unique(who, return_counts=True)
     several = people[count > 1]
     missed: dict[float, list[np.ndarray]] = {1e-2: [], 1e-3: []}
@@ -210,10 +218,10 @@ def search(
         photos = [rng.permutation(np.nonzero(who == person)[0])[:2] for person in enrolled]
         gallery, own = (np.array([p[i] for p in photos]) for i in (0, 1))
         strangers = np.nonzero(~np.isin(who, enrolled))[0]
-        scores = probes[strangers] @ seen.bare.closely[gallery].T
+        scores = every[np.ix_(gallery, strangers)].T
         scores[twice[np.ix_(strangers, gallery)]] = -1
         best = scores.max(1)
-        hit = probes[own] @ seen.bare.closely[gallery].T
+        hit = every[np.ix_(gallery, own)].T
         rank1 = hit.argmax(1) == np.arange(size)
         for rate in missed:
             missed[rate].append(~(rank1 & (hit[np.arange(size), np.arange(size)] >= threshold(best, rate))))
@@ -282,16 +290,19 @@ def main() -> None:
         told = Counter(fault for row in found for fault in row["faults"][i])
         faults = ", ".join(f"{fault} {n}" for fault, n in told.most_common())
         print(f"  {cover}: the gate would not look at {(~usable[i]).mean() * 100:.1f} % of the photos: {faults}")
+    cohort = load(HERE, threads=1).cohort
     report, twice = Report(), under_two_names(who)
     other = np.triu((who[:, None] != who[None, :]) & ~twice, 1)
     print(f"  {int(twice.sum()) // 2} pairs of photos show one person under two names: no impostors")
     for model in wanted.models:
         print(f"{model.name} {hashlib.sha256(model.read_bytes()).hexdigest()[:16]}", flush=True)
         seen = Seen(*(embedded(model, crops, wanted.cache) for crops in (bare, worn)), kinds, usable)
-        verification(report, seen, chosen, kind, who, other)
+        verification(report, seen, cohort, chosen, kind, who, other)
+        probes = {"bare": seen.bare.plain, "masked": seen.worn.twice}
+        every = {cover: cohort.scores(seen.bare.thrice, shown) for cover, shown in probes.items()}
         for size in (100, 1000):
-            search(report, seen, seen.bare.plain, who, size, "bare", twice)
-            search(report, seen, seen.worn.twice, who, size, "masked", twice)
+            for cover in probes:
+                search(report, every[cover], who, size, cover, twice)
         classifier(report, model, seen, [wanted.web, wanted.staff], who, wanted.cache, wanted.mask_odds)
 
 

@@ -17,7 +17,8 @@ import numpy as np
 
 from calibrate import SAME
 from crops import read
-from evaluate import embedded, threshold
+from evaluate import HERE, embedded, threshold
+from maskgate.faces import load
 
 GENDERS = ("male", "female")
 ORIGINS = ("White", "Black", "Asian", "Indian", "other")
@@ -58,10 +59,11 @@ def main() -> None:
     bare, worn, teacher = crops.bare[use], crops.worn[use, 0], crops.teacher[use]
     counted = teacher @ teacher.T <= SAME
     np.fill_diagonal(counted, False)
+    cohort = load(HERE, threads=1).cohort
     for model in wanted.models:
         seen = embedded(model, bare, wanted.cache)
         for cover, probes in (("bare", seen.plain), ("masked", embedded(model, worn, wanted.cache).twice)):
-            scores = seen.closely @ probes.T
+            scores = cohort.scores(seen.thrice, probes)
             limit = threshold(scores[counted], wanted.rate)
             print(f"{model.name}, {cover} probes, score {limit:.3f} for {wanted.rate:.0e} of all")
             for name, members in groups(crops.names[use]).items():

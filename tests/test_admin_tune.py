@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from house import House
 from maskgate import config
 from maskgate.admin.tuning import FEWEST, weaklings
+from maskgate.cohort import NOBODY
 from maskgate.faces import Faces
 from maskgate.nearness import closest, likeness
 from maskgate.store import Event
@@ -115,7 +116,7 @@ def test_the_closest_pairs_are_those_that_comparing_all_finds(
             pair = tuple(sorted((one.subject, other.subject)))
             best[pair] = max(best.get(pair, -2.0), float(one.embedding @ other.embedding) - min(off))
     expected = sorted(best.values(), reverse=True)[:most]
-    found = closest(templates, lowered, most=most)
+    found = closest(templates, lowered, NOBODY, most=most)
     assert [pair.score for pair in found] == pytest.approx(expected, abs=1e-5)
     assert all(best[pair.one, pair.other] == pytest.approx(pair.score, abs=1e-5) for pair in found)
 
@@ -123,19 +124,19 @@ def test_the_closest_pairs_are_those_that_comparing_all_finds(
 def test_of_ten_thousand_people_the_two_who_are_alike_are_found() -> None:
     templates = [template(f"P{number}", number) for number in range(9_999)]
     templates.insert(4_000, template("Twin", 20_000, like=7_777, share=0.7))
-    first = closest(templates, NO_SURPLUS)[0]
+    first = closest(templates, NO_SURPLUS, NOBODY)[0]
     assert {first.one, first.other} == {"Twin", "P7777"}
     assert first.score > 0.8
 
 
 def test_of_one_person_there_is_no_pair() -> None:
-    assert closest([template("Ada", 1), template("Ada", 2)], NO_SURPLUS) == []
-    assert closest([], NO_SURPLUS) == []
+    assert closest([template("Ada", 1), template("Ada", 2)], NO_SURPLUS, NOBODY) == []
+    assert closest([], NO_SURPLUS, NOBODY) == []
 
 
 def test_a_template_is_held_against_its_owners_others_alone() -> None:
     mine = [template("Ada", 1), template("Ada", 2, like=1, share=0.8), template("Ada", 3), template("Bo", 1)]
-    alike = likeness(mine)
+    alike = likeness(mine, NOBODY)
     assert set(alike) == {"Ada"}
     assert alike["Ada"][0] == pytest.approx(alike["Ada"][1])
     assert alike["Ada"][2] < 0.5 < alike["Ada"][0]
@@ -150,7 +151,7 @@ def test_who_should_be_enrolled_again_is_said_with_the_reason() -> None:
         "Cleo": Lead(FEWEST, 0.3, 0.1, 0),
         "Di": Lead(FEWEST - 1, 0.01, 0.0, 0),
     }
-    told = {one.name: one.why for one in weaklings(templates, qualities, leads, config.Quality(), 0.45)}
+    told = {one.name: one.why for one in weaklings(templates, qualities, leads, config.Quality(), 0.45, NOBODY)}
     assert set(told) == {"Ada", "Bo", "Cleo"}
     assert "like none of the others" in told["Ada"]
     assert "enrol a masked photo, too" in told["Bo"]

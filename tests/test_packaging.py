@@ -167,6 +167,7 @@ def test_the_package_holds_every_module_and_every_model(wheel: Path) -> None:
     inside = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(ROOT / "daemon")) for path in (ROOT / "daemon").rglob("*.py")}
     models = {path.name for path in (ROOT / "models").glob("*.tflite")} | {
+        "cohort.npy",
         "models.toml",
         "MODEL_CARD.md",
         "LIVENESS.md",

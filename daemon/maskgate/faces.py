@@ -15,7 +15,7 @@ import math
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -28,8 +28,10 @@ from numpy.typing import NDArray
 
 from maskgate import align
 from maskgate.calibrate import Calibration, Curve
+from maskgate.cohort import NEAREST, Cohort
+from maskgate.match import Gallery
 from maskgate.pixels import Picture
-from maskgate.values import Box, Cover, Embedding, Face, Image, Matrix, ModelError, Points, cover_of
+from maskgate.values import Box, Cover, Embedding, Face, Image, Matrix, ModelError, Points, Template, cover_of
 
 Floats = NDArray[np.float32]
 
@@ -154,6 +156,8 @@ class Faces:
     """The runtime, its version, and whether XNNPACK took the embedder, e.g. "ai-edge-litert 2.3.0 (XNNPACK)"."""
     digests: dict[str, str]
     """sha256 by role: detector, refiner, embedder, liveness."""
+    cohort: Cohort
+    """Faces of nobody as the embedder sees them, by which scores are set right."""
     calibration: Calibration
     liveness_at: dict[str, Lively]
     """By the words of policy.liveness: from what probability on a face counts as living, and what that was measured
@@ -163,6 +167,10 @@ class Faces:
     def embedder(self) -> str:
         """sha256 of the embedder's file: what a template is stamped with."""
         return self.digests["embedder"]
+
+    def gallery(self, templates: Sequence[Template]) -> Gallery:
+        """Return the templates ready to be searched, scores as the thresholds of `calibration` take them."""
+        return Gallery(templates, self.calibration.surplus, self.cohort)
 
     def find(self, picture: Picture, *, thorough: bool = False) -> list[Face]:
         """Return the faces in `picture`, the largest first, in its pixels.
@@ -245,16 +253,15 @@ class Faces:
     def recognise(self, crop: Image, wide: Callable[[], Image], *, closely: bool = False) -> tuple[Embedding, float]:
         """Return the embedding of an aligned (112, 112, 3) face and the probability, 0 to 1, that it wears a mask.
 
-        A face looked at `closely`, as for enrolment, is looked at in the mirror, too; a masked face in the mirror and
-        smaller, as `wide` lays it out at the size `align.WIDE`. The embedding is then the mean of both: nearer to the
-        person, for twice the time. models/MODEL_CARD.md has by how much.
+        A masked face is looked at in the mirror and smaller, too, as `wide` lays it out at the size `align.WIDE`; a
+        face looked at `closely`, as for enrolment, so and in the mirror at its own size. The embedding is the mean of
+        all looks: nearer to the person, for twice and three times the time. models/MODEL_CARD.md has by how much.
         """
         vector, told = self.network.run(crop)
         embedding, masked = _unit(vector), _weighed(float(told[0]), self.mask_odds)
-        if closely or cover_of(masked) is Cover.MASKED:
-            other = np.ascontiguousarray((crop if closely else wide())[:, ::-1])
-            embedding = _unit(embedding + _unit(self.network.run(other)[0]))
-        return embedding, masked
+        others = [crop, wide()] if closely else [wide()] if cover_of(masked) is Cover.MASKED else []
+        looks = [_unit(self.network.run(np.ascontiguousarray(other[:, ::-1]))[0]) for other in others]
+        return _unit(embedding + np.sum(looks, axis=0)) if looks else embedding, masked
 
     def liveness(self, picture: Picture, face: Face) -> float:
         """Return the probability, 0 to 1, that `face` of `picture` is a living person's, from one picture alone.
@@ -286,6 +293,7 @@ def load(models: Path, *, threads: int) -> Faces:
         nets = {role: _checked(models, described[role], module, threads) for role in _ROLES}
         # On demand: only photos want it, and the daemon is to do without its memory.
         thorough = cache(partial(Net, models / described["detector"]["file"], module, threads))
+        cohort = _cohort(models, described["embedder"]["cohort"])
         tables = described["embedder"]["calibration"]
         calibration = Calibration({cover: _curve(tables[cover.value]) for cover in Cover}, _curve(tables["both"]))
         min_score, doubt = (float(described["detector"][name]) for name in ("min_score", "doubt"))
@@ -309,6 +317,7 @@ def load(models: Path, *, threads: int) -> Faces:
         mask_odds=mask_odds,
         runtime=f"{runtime} ({'XNNPACK' if nets['embedder'].on_xnnpack else 'no XNNPACK'})",
         digests=digests,
+        cohort=cohort,
         calibration=calibration,
         liveness_at=liveness_at,
     )
@@ -361,7 +370,16 @@ def _runtime() -> tuple[Any, str]:
 
 def _checked(folder: Path, described: dict[str, Any], module: Any, threads: int) -> Net:
     """Load one network after its sha256 and before its shapes were compared with models.toml."""
-    path = folder / described["file"]
+    path = _genuine(folder, described)
+    net = Net(path, module, threads)
+    if net.shapes != described["shapes"]:
+        raise ModelError(f"{path}: shapes are {net.shapes}, must be {described['shapes']}; reinstall the models")
+    return net
+
+
+def _genuine(folder: Path, described: dict[str, Any]) -> Path:
+    """Return the path of the file described, once its sha256 was compared with models.toml."""
+    path = folder / str(described["file"])
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -370,10 +388,16 @@ def _checked(folder: Path, described: dict[str, Any], module: Any, threads: int)
     if found != described["sha256"]:
         must = described["sha256"]
         raise ModelError(f"{path}: sha256 is {found[:16]}..., must be {must[:16]}...; reinstall the models")
-    net = Net(path, module, threads)
-    if net.shapes != described["shapes"]:
-        raise ModelError(f"{path}: shapes are {net.shapes}, must be {described['shapes']}; reinstall the models")
-    return net
+    return path
+
+
+def _cohort(folder: Path, described: dict[str, Any]) -> Cohort:
+    """Read the faces of nobody, int8 vectors of any length."""
+    vectors = np.load(_genuine(folder, described), allow_pickle=False).astype(np.float32)
+    usual = float(described["usual"])
+    if vectors.ndim != 2 or len(vectors) < NEAREST or not math.isfinite(usual):
+        raise ValueError("cohort")
+    return Cohort(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), usual)
 
 
 def _curve(described: dict[str, Any]) -> Curve:

@@ -1,4 +1,4 @@
-"""Compare a probe with the gallery in one matrix product. Imports numpy alone; opens nothing."""
+"""Compare a probe with the gallery in two matrix products. Imports numpy alone; opens nothing."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from maskgate.cohort import NOBODY, Cohort
 from maskgate.values import Cover, Embedding, Match, Template
 
 NO_OTHER = 2.0
-"""Margin when nobody else is enrolled: more than two cosines can differ by."""
+"""Margin when nobody else is enrolled: more than two scores can differ by."""
 
 
 class Gallery:
     """The templates of one model, ready to be searched."""
 
-    def __init__(self, templates: Sequence[Template], surplus: Mapping[Cover, float] | None = None) -> None:
+    def __init__(
+        self, templates: Sequence[Template], surplus: Mapping[Cover, float] | None = None, cohort: Cohort = NOBODY
+    ) -> None:
         """Take templates that one model made, in any order; raise ValueError when models are mixed.
 
         Thresholds are calibrated for bare templates. A score with a masked template is lowered by `surplus`, what
         strangers score higher there, by the probe's cover (`Calibration.surplus`); it must be given if there are any.
+        A threshold means something only with the `cohort` it was calibrated with: `Faces.gallery` has both.
         """
         models = {template.model for template in templates}
         if len(models) > 1:
@@ -29,6 +33,8 @@ class Gallery:
         self.model = models.pop() if models else None
         self._matrix = np.array([template.embedding for template in ordered], np.float32)
         owners = [template.subject for template in ordered]
+        self._cohort = cohort
+        self._excess = cohort.excess(self._matrix)
         masked = np.array([template.cover is Cover.MASKED for template in ordered], np.float32)
         self._lowered = {cover: masked * (surplus or {})[cover] for cover in Cover} if masked.any() else {}
         self._starts = [i for i, owner in enumerate(owners) if i == 0 or owner != owners[i - 1]]
@@ -46,7 +52,7 @@ class Gallery:
         """
         if not self.subjects:
             return None
-        products = self._matrix @ probe
+        products = self._matrix @ probe - self._excess - self._cohort.excess(probe[None])
         if self._lowered:
             products -= self._lowered[cover]
         scores = np.maximum.reduceat(products, self._starts)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from maskgate.cohort import Cohort
 from maskgate.values import Cover, Template
 
 ROWS = 256
@@ -24,10 +25,12 @@ class Pair:
     """As if the one's template were a probe, a masked template lowered as in a search."""
 
 
-def closest(templates: Sequence[Template], surplus: Mapping[Cover, float], *, most: int = 10) -> list[Pair]:
+def closest(
+    templates: Sequence[Template], surplus: Mapping[Cover, float], cohort: Cohort, *, most: int = 10
+) -> list[Pair]:
     """Return the pairs of subjects that are nearest to each other, the nearest first; all templates of one model."""
     found: dict[tuple[str, str], float] = {}
-    for scores, first in _blocks(templates, surplus):
+    for scores, first in _blocks(templates, surplus, cohort):
         for row, column in _highest(scores, first, templates, most):
             pair = tuple(sorted((templates[first + row].subject, templates[column].subject)))
             found[pair[0], pair[1]] = max(found.get((pair[0], pair[1]), -1.0), float(scores[row, column]))
@@ -35,14 +38,17 @@ def closest(templates: Sequence[Template], surplus: Mapping[Cover, float], *, mo
     return [Pair(one, other, score) for (one, other), score in found.items()]
 
 
-def _blocks(templates: Sequence[Template], surplus: Mapping[Cover, float]) -> Iterator[tuple[NDArray[np.float32], int]]:
+def _blocks(
+    templates: Sequence[Template], surplus: Mapping[Cover, float], cohort: Cohort
+) -> Iterator[tuple[NDArray[np.float32], int]]:
     """Yield the scores of a block of templates with all, and the number of its first."""
     matrix = np.array([template.embedding for template in templates], np.float32)
     masked = np.array([template.cover is Cover.MASKED for template in templates])
     lowered = np.array([surplus[template.cover] for template in templates], np.float32)
+    excess = cohort.excess(matrix)
     for first in range(0, len(templates), ROWS):
         rows = slice(first, first + ROWS)
-        scores = matrix[rows] @ matrix.T
+        scores = matrix[rows] @ matrix.T - excess[rows, None] - excess
         if masked.any():
             # Whichever way round scores higher: each is the other's probe once.
             there, back = lowered[rows, None] * masked, masked[rows, None] * lowered
@@ -64,7 +70,7 @@ def _highest(
     return [(row, column) for row, column in places if np.isfinite(scores[row, column])]
 
 
-def likeness(templates: Sequence[Template]) -> dict[str, list[float]]:
+def likeness(templates: Sequence[Template], cohort: Cohort) -> dict[str, list[float]]:
     """Return for each subject with more than one template, for each of them, the score with the nearest of the others.
 
     Both in the order of `templates`.
@@ -75,7 +81,8 @@ def likeness(templates: Sequence[Template]) -> dict[str, list[float]]:
     found = {}
     for subject, mine in own.items():
         if len(mine) > 1:
-            scores = np.array([t.embedding for t in mine]) @ np.array([t.embedding for t in mine]).T
+            faces = np.array([template.embedding for template in mine], np.float32)
+            scores = cohort.scores(faces, faces)
             np.fill_diagonal(scores, -np.inf)
             found[subject] = [float(score) for score in scores.max(1)]
     return found

@@ -90,7 +90,7 @@ class Roster:
             version = self._store.version()
             if version == self._version:
                 return
-            self.gallery = Gallery(self._store.templates(self._faces.embedder), self._faces.calibration.surplus)
+            self.gallery = self._faces.gallery(self._store.templates(self._faces.embedder))
             self._version = version
         except StoreError as error:
             # Who is revoked must not get in because the file cannot be read: nobody is known until it can.

@@ -2,7 +2,7 @@
 
 Said once, for every module: images are (h, w, 3) uint8 RGB; points are (x, y) in pixels; boxes are left, top, right,
 bottom in pixels; `..._s` is monotonic seconds, `..._at` is wall-clock UTC; an embedding is a float32 unit vector (d,);
-a score is a cosine, higher is nearer.
+a score is a cosine set right by a cohort (`cohort`), higher is nearer.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def bench(session: Session, image: Path | None, frames: int, idle_s: float, as_j
         "peak_rss_mb": _peak_rss_mb(),
         **_starts(settings),
         "idle": _idle(faces, scene, settings, idle_s),
-        "gallery_ms": _searches(),
+        "gallery_ms": _searches(faces),
     }
     if as_json:
         json_line(measured)
@@ -155,16 +155,15 @@ def _frame(photo: Picture, size: tuple[int, int]) -> Picture:
     return Picture.from_yuv(np.asarray(y), *(np.asarray(plane.resize(half, Image.Resampling.BOX)) for plane in (u, v)))
 
 
-def _strangers(templates: int) -> Gallery:
+def _strangers(faces: Faces, templates: int) -> Gallery:
     """Return a gallery of random unit vectors, one a subject: searching costs the same as among real ones."""
     import numpy as np
 
-    from maskgate.match import Gallery
     from maskgate.values import Template
 
     vectors = np.random.default_rng(1).normal(size=(templates, 128)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return Gallery([Template(f"{number:06}", vector, "0" * 64) for number, vector in enumerate(vectors)])
+    return faces.gallery([Template(f"{number:06}", vector, "0" * 64) for number, vector in enumerate(vectors)])
 
 
 def _peak_rss_mb() -> float:
@@ -182,7 +181,7 @@ def _looks(faces: Faces, scene: Scene, settings: config.Settings, frames: int) -
     from maskgate import look
     from maskgate.run import warm_up
 
-    gallery, bounds = _strangers(EVERYDAY), look.bounds_of(settings.quality)
+    gallery, bounds = _strangers(faces, EVERYDAY), look.bounds_of(settings.quality)
     warm_up(faces, settings.camera)
     rounds: list[dict[str, float]] = []
     for _ in range(frames):
@@ -212,7 +211,7 @@ def _spread(ms: Sequence[float], total: float) -> dict[str, float]:
     }
 
 
-def _searches() -> dict[str, float]:
+def _searches(faces: Faces) -> dict[str, float]:
     """Return the median milliseconds of one search by gallery size."""
     import numpy as np
 
@@ -220,7 +219,7 @@ def _searches() -> dict[str, float]:
 
     found = {}
     for size in SIZES:
-        gallery, ms = _strangers(size), []
+        gallery, ms = _strangers(faces, size), []
         probe = np.zeros(128, np.float32)
         probe[0] = 1
         for _ in range(30):

@@ -281,11 +281,10 @@ class _Twin(Exception):
 def _refuse_twin(office: Office, name: str, probe: Embedding, cover: Cover, *, of: str) -> None:
     """Raise _Twin when the gate itself would take this face for somebody other than `name`."""
     from maskgate import look
-    from maskgate.match import Gallery
 
     templates = office.store.templates(office.faces.embedder)
     others = [template for template in templates if template.subject != name]
-    match = Gallery(others, office.faces.calibration.surplus).search(probe, cover)
+    match = office.faces.gallery(others).search(probe, cover)
     limit = look.thresholds_of(office.faces, office.settings.policy, len(templates))[cover]
     if match is not None and match.score >= limit.score:
         raise _Twin(

@@ -20,6 +20,7 @@ from maskgate.admin.session import Session, load_faces
 if TYPE_CHECKING:
     from maskgate import align
     from maskgate.calibrate import Threshold
+    from maskgate.cohort import Cohort
     from maskgate.faces import Faces
     from maskgate.values import Cover, Embedding
 
@@ -67,7 +68,7 @@ def recognition(
 
     paths = photos(folder)
     shown = list(_looked_at(paths, faces, look.bounds_of(settings.quality)))
-    found = Found(tuple(s for s in shown if s.probe is not None and not (usable and s.faults)))
+    found = Found(tuple(s for s in shown if s.probe is not None and not (usable and s.faults)), faces.cohort)
     _must_compare(folder, found)
     limits = look.thresholds_of(faces, settings.policy, len({s.person for s in found.shown}))
     report = _report(folder, shown, found, sizes or SIZES, limits)
@@ -163,7 +164,7 @@ def _seen(path: Path, person: str, faces: Faces, bounds: align.Bounds) -> Shown:
 class Found:
     """Every photo with a face, compared with every bare one."""
 
-    def __init__(self, shown: tuple[Shown, ...]) -> None:
+    def __init__(self, shown: tuple[Shown, ...], cohort: Cohort) -> None:
         """Compare."""
         import numpy as np
 
@@ -177,7 +178,7 @@ class Found:
             np.array(some, np.float32).reshape(len(shown), -1)
             for some in ([s.probe for s in shown], [s.template for s in shown])
         )
-        self.scores = templates[self.bare_at] @ probes.T
+        self.scores = cohort.scores(templates[self.bare_at], probes)
         self.same_photo = self.bare_at[:, None] == np.arange(len(shown))[None, :]
 
     def pairs(self, cover: Cover) -> tuple[Any, Any, Any]:

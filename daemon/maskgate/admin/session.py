@@ -73,14 +73,13 @@ def load_faces(settings: Settings) -> Faces:
 
 def gallery_if_any(settings: Settings, faces: Faces) -> Gallery:
     """Return the gallery of the templates that the embedder made; empty where there is no gallery file yet."""
-    from maskgate.match import Gallery
     from maskgate.store import open_store
 
     place = Path(settings.store.path)
     if is_absent(place):
-        return Gallery([])
+        return faces.gallery([])
     with open_store(place, key=settings.store.key, readonly=True) as store:
-        return Gallery(store.templates(faces.embedder), faces.calibration.surplus)
+        return faces.gallery(store.templates(faces.embedder))
 
 
 def ask_daemon(settings: Settings) -> tuple[dict[str, Any] | None, str | None]:

@@ -18,6 +18,7 @@ from maskgate.admin.telling import csv_rows
 
 if TYPE_CHECKING:
     from maskgate import config
+    from maskgate.cohort import Cohort
     from maskgate.faces import Faces
     from maskgate.nearness import Pair
     from maskgate.tally import Asked, Held, Lead, Lives
@@ -110,8 +111,8 @@ def tune(session: Session, since: datetime | None, until: datetime | None, as_js
         leads = store.leads(since, until)
         lives = store.lives(faces.digests["liveness"], SHARES, since, until)
     needed = min(trial.bare for trial in trials if trial.current)
-    pairs = [p for p in closest(templates, faces.calibration.surplus) if p.score >= needed - NEAR]
-    weak = list(weaklings(templates, qualities, leads, settings.quality, needed))
+    pairs = [p for p in closest(templates, faces.calibration.surplus, faces.cohort) if p.score >= needed - NEAR]
+    weak = list(weaklings(templates, qualities, leads, settings.quality, needed, faces.cohort))
     if as_json:
         told = {
             "trials": [asdict(trial) for trial in trials],
@@ -176,6 +177,7 @@ def weaklings(
     leads: Mapping[str, Lead],
     bounds: config.Quality,
     needed: float,
+    cohort: Cohort,
 ) -> Iterator[Weak]:
     """Say who should be enrolled again, and why; `qualities` are those of the templates, in their order."""
     from maskgate.nearness import likeness
@@ -184,7 +186,7 @@ def weaklings(
     for template, quality in zip(templates, qualities, strict=True):
         if fault := _fault(quality, bounds):
             poor.setdefault(template.subject, fault)
-    alike = likeness(templates)
+    alike = likeness(templates, cohort)
     for name in sorted({template.subject for template in templates}):
         lead = leads.get(name)
         reasons = []
