@@ -5,13 +5,15 @@
     PYTHONPATH=daemon python models/prepare.py OUT/lfw LFW/images --variants 1 --renderer masks_test
     PYTHONPATH=daemon python models/calibrate.py OUT/tight OUT/crops --lfw OUT/lfw --pairs LFW/pairs.txt [--sheet DIR]
 
-Impostors: every two photos of different people that train.py held back, bare against bare and bare against masked (mask
-drawn, found and aligned afresh). Most photos have no names and some show one person twice, so photos are first joined
-into people: same folder in `aligned112`, or a teacher's score above SAME, or both joined to a third. No pair within one
-person counts. The same is counted on the photos that were trained on, and printed, to see whether they differ.
-A pair of one person's photos below SAME stays in and raises the thresholds: an error on the safe side. A pair of two
-people above SAME would be lost, an error on the other side: so no rate is listed whose score comes within ROOM of
-SAME, nor one with fewer than 10 pairs beyond its score. `--sheet` draws pairs by score, for the eye to judge SAME.
+Impostors: every two photos of different people *of one folder* that train.py held back, bare against bare and bare
+against masked (mask drawn, found and aligned afresh). What comes through one camera is nearer to one another than
+photos of two sets, and at a gate all of it does. Most photos have no names and some show one person twice, so photos
+are first joined into people: same folder in `aligned112`, or a teacher's score above SAME, or both joined to a third.
+No pair within one person counts. The same is counted on the photos that were trained on, and printed, to see whether
+they differ. A pair of one person's photos below SAME stays in and raises the thresholds: an error on the safe side. A
+pair of two people above SAME would be lost, an error on the other side: so no rate is listed whose score comes within
+ROOM of SAME, nor one with fewer than 10 pairs beyond its score. `--sheet` draws pairs by score, for the eye to judge
+SAME.
 Genuine: LFW's official same-person pairs, which nothing here was tuned on; bare, and with a mask drawn on the second
 photo, then on the first, by another renderer. Photos in which no face was found are left out.
 """
@@ -43,7 +45,7 @@ ROOM = 0.02
 """How far below SAME a listed score stays."""
 PER_PERSON = 20
 """Photos taken of each person with a name."""
-RATES = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
+RATES = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 5e-6, 3e-6)
 """Rates to list. Not below 3e-6: about ten of the joined pairs might be two people alike, 1.7e-6 of all pairs."""
 BINS = 40_000
 TOLD_BARE = 0.995
@@ -91,15 +93,15 @@ def histogram(
     *,
     once: bool,
 ) -> NDArray[np.int_]:
-    """Counts of scores between different people over BINS bins of -1 to 1.
+    """Counts of scores between different people of one folder over BINS bins of -1 to 1.
 
-    `owners` are the probes' people, `who` the templates'. `once` skips the templates up to the probe's own place, for
-    probes and templates that are the same photos.
+    `owners` are the probes' people and folders, (n, 2), `who` the templates'. `once` skips the templates up to the
+    probe's own place, for probes and templates that are the same photos.
     """
     counts = np.zeros(BINS, np.int64)
     lowered = cohort.excess(templates)
     for i, (probe, excess) in enumerate(zip(probes, cohort.excess(probes), strict=True)):
-        other = who != owners[i]
+        other = (who[:, 0] != owners[i, 0]) & (who[:, 1] == owners[i, 1])
         if once:
             other[: i + 1] = False
         scores = templates[other] @ probe - lowered[other] - excess
@@ -162,7 +164,7 @@ class Strangers:
     masked: Vectors
     masked_enrolled: Vectors
     who: NDArray[np.int_]
-    """Person of each bare vector."""
+    """(n, 2) person and folder of each bare vector."""
     masked_who: NDArray[np.int_]
 
 
@@ -173,10 +175,11 @@ def strangers(faces: Faces, folders: list[Path], keep: Path, out: Path | None, *
         crops = read(folder)
         kept = chosen(crops, held=held)
         person = np.where(crops.person[kept] >= 0, crops.person[kept] + 1000 * number, -1)
-        parts.append((crops.bare[kept], crops.worn[kept, 0], crops.found[kept, 0], crops.teacher[kept], person))
-    bare, worn, found, teacher, person = (np.concatenate(kind) for kind in zip(*parts, strict=True))
-    who = people(person, teacher)
-    print(f"{'held back' if held else 'learnt from'}: {len(bare)} photos, {len(set(who))} people")
+        source = np.full(len(kept), number)
+        parts.append((crops.bare[kept], crops.worn[kept, 0], crops.found[kept, 0], crops.teacher[kept], person, source))
+    bare, worn, found, teacher, person, source = (np.concatenate(kind) for kind in zip(*parts, strict=True))
+    who = np.column_stack([people(person, teacher), source])
+    print(f"{'held back' if held else 'learnt from'}: {len(bare)} photos, {len(set(who[:, 0]))} people")
     if out:
         sheet(out, cut(bare), teacher, person)
     name = f"{'held' if held else 'learnt'}{len(bare)}"
@@ -251,7 +254,7 @@ def main() -> None:
     faces = load(wanted.models, threads=1)
     faces = replace(faces, mask_odds=mask_odds(faces, wanted.faces))
     ours = strangers(faces, wanted.faces, wanted.keep, wanted.sheet, held=True)
-    counts, persons = impostors(faces.cohort, ours), len(set(ours.who))
+    counts, persons = impostors(faces.cohort, ours), len(set(ours.who[:, 0]))
     own = residents(faces, wanted.lfw, wanted.pairs, wanted.keep)
     text = "\n".join(
         table(cover, curve(counts[cover]), own[cover], int(counts[cover].sum()), persons) for cover in counts

@@ -2,7 +2,7 @@
 
     PYTHONPATH=daemon python models/cohort.py FOLDER...   (folders of prepare.py, all their photos)
 
-What the embedder makes of the photos without names that train.py learnt from is described by MEANS means and one spread
+What the embedder makes of the photos that train.py learnt from is described by MEANS means and one spread
 about them (k-means, one covariance for all), and COHORT vectors are drawn from that. So no photo's vector is shipped:
 what is drawn lies no nearer to the nearest photo than photos of strangers do, which is printed. Writes `cohort.npy`
 (COHORT, 128) int8 beside models.toml, and [embedder.cohort] into it; calibrate.py must follow.
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
-from calibrate import Vectors, embedded
+from calibrate import Vectors, chosen, embedded
 from crops import read
 from maskgate.cohort import NEAREST
 from maskgate.faces import load
@@ -52,7 +52,7 @@ def main() -> None:
     wanted = parser.parse_args()
     wanted.keep.mkdir(parents=True, exist_ok=True)
     parts = [read(folder) for folder in wanted.faces]
-    bare = np.concatenate([one.bare[one.counts & ~one.held & (one.person < 0)] for one in parts])
+    bare = np.concatenate([one.bare[chosen(one, held=False)] for one in parts])
     faces = load(wanted.models, threads=1)
     vectors = embedded(faces, bare, wanted.keep / f"cohort{len(bare)}.bare", closely=True)
     cohort = drawn(vectors, np.random.default_rng(0))

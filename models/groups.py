@@ -51,11 +51,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tight", type=Path)
     parser.add_argument("models", type=Path, nargs="+")
+    parser.add_argument("--held", action="store_true", help="only photos that train.py held back")
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--cache", type=Path, default=Path("/tmp/maskgate-embeddings"))
     wanted = parser.parse_args()
     crops = read(wanted.tight)
-    use = crops.counts & crops.found[:, 0]
+    use = crops.counts & crops.found[:, 0] & (crops.held | (not wanted.held))
     bare, worn, teacher = crops.bare[use], crops.worn[use, 0], crops.teacher[use]
     counted = teacher @ teacher.T <= SAME
     np.fill_diagonal(counted, False)

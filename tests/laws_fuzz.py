@@ -310,7 +310,7 @@ def models(number: int) -> int:
     installed = config.installed_models()
     with folder() as place:
         for file in installed.iterdir():
-            if file.suffix in (".tflite", ".toml"):
+            if file.suffix in (".tflite", ".npy", ".toml"):
                 (place / file.name).symlink_to(file)
         described = (installed / "models.toml").read_bytes()
         detector = place / "models.toml"

@@ -14,6 +14,7 @@ from PIL import Image
 from house import House
 from maskgate import config, look
 from maskgate.admin import evaluating
+from maskgate.cohort import NOBODY, Cohort
 from maskgate.faces import Faces
 from maskgate.pixels import load_photo
 from maskgate.values import Cover
@@ -81,13 +82,16 @@ def test_more_photos_than_two_people_have_is_measured_from_their_scores_alone() 
         )
         for n, face in enumerate(faces.astype(np.float32))
     )
-    found = evaluating.Found(shown)
+    found = evaluating.Found(shown, NOBODY)
     genuine, whose, impostors = found.pairs(Cover.BARE)
     # Two bare photos each make one own pair; the others pair up once, not twice.
     assert (len(genuine), len(impostors)) == (40, 80 * 79 // 2 - 40)
     assert sorted(whose.tolist()) == list(range(40))
     genuine, _, impostors = found.pairs(Cover.MASKED)
     assert (len(genuine), len(impostors)) == (80, 80 * 40 - 80)
+    cohort = Cohort(faces[:20].astype(np.float32), 0.1)
+    enrolled = faces[found.bare_at].astype(np.float32)
+    assert evaluating.Found(shown, cohort).scores == pytest.approx(cohort.scores(enrolled, faces.astype(np.float32)))
 
 
 @pytest.mark.parametrize(

@@ -301,7 +301,7 @@ def test_the_calibration_asks_more_for_rarer_mistakes(faces: Faces) -> None:
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
     """The models in a folder of their own, to be spoilt."""
-    for path in (*MODELS.glob("*.tflite"), MODELS / "models.toml"):
+    for path in (*MODELS.glob("*.tflite"), MODELS / "cohort.npy", MODELS / "models.toml"):
         shutil.copy(path, tmp_path)
     return tmp_path
 
@@ -324,6 +324,18 @@ def test_a_missing_network_is_named(copied: Path, role: str, faces: Faces) -> No
     path = next(p for p in copied.glob("*.tflite") if hashlib.sha256(p.read_bytes()).hexdigest() == faces.digests[role])
     path.unlink()
     assert path.name in refusal(copied)
+
+
+def test_another_cohort_is_refused(copied: Path) -> None:
+    path = copied / "cohort.npy"
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    np.save(path, np.ones((5, 128), np.int8))
+    assert "cohort.npy: sha256 is" in refusal(copied)
+    text = (copied / "models.toml").read_text()
+    (copied / "models.toml").write_text(text.replace(before, hashlib.sha256(path.read_bytes()).hexdigest()))
+    assert "cohort is missing or wrong" in refusal(copied)
+    path.unlink()
+    assert "cohort.npy" in refusal(copied)
 
 
 def test_a_network_with_one_other_byte_is_refused(copied: Path) -> None:
@@ -358,6 +370,9 @@ def test_a_file_that_is_no_network_is_refused(copied: Path) -> None:
         ("mask_odds =", "mask_chances ="),
         ("mask_odds =", "mask_odds = 0  #"),
         ("mask_odds =", "mask_odds = nan  #"),
+        ("[embedder.cohort]", "[embedder.crowd]"),
+        ("usual =", "unusual ="),
+        ("usual =", "usual = nan  #"),
         ("[refiner]", "[second]"),
         ("fmr = [", 'fmr = ["often", '),
         ("pairs =", "pears ="),
