@@ -28,7 +28,7 @@ from rich.text import Text
 
 from maskgate import config
 from maskgate.admin.showing import STAGES
-from maskgate.events import stamp
+from maskgate.events import short, stamp
 from maskgate.pixels import Picture, jpeg_of
 from maskgate.store import Event, Store, open_store
 from maskgate.values import Embedding
@@ -67,8 +67,8 @@ def moments(dice: random.Random) -> Iterator[tuple[datetime, str | None]]:
             yield midnight + timedelta(hours=dice.uniform(6, 22)), None
 
 
-def decision(at: datetime, name: str | None, dice: random.Random) -> Event:
-    """Make up what the gate would have recorded of a visit."""
+def decision(at: datetime, name: str | None, judge: str, dice: random.Random) -> Event:
+    """Make up what the gate would have recorded of a visit; the network of digest `judge` told life from pictures."""
     masked, needs = dice.random() < 0.3, {"bare": 0.4861, "masked": 0.4521, "margin": 0.05, "agree": 2}
     needed = needs["masked" if masked else "bare"]
     score = dice.gauss(0.62 if name != "Zoë" else 0.53, 0.05) if name else dice.gauss(0.18, 0.08)
@@ -88,6 +88,7 @@ def decision(at: datetime, name: str | None, dice: random.Random) -> Event:
         "margins": [round(margin * dice.uniform(0.8, 1.0), 3) for _ in range(looks)],
         "masks": [0.97 if masked else 0.02] * looks,
         "live": live,
+        "live_by": short(judge),
         "at_ms": [i * 133 for i in range(looks)],
         "ms": dict(zip(STAGES, (0.4, 24.1, 4.9, 1.2, 0.6, 61.3, 14.8, 0.1), strict=True)),
         "cues": {"carried": ["nothing", None], "passive": ["live", alive]},
@@ -101,12 +102,13 @@ def decision(at: datetime, name: str | None, dice: random.Random) -> Event:
     )
 
 
-def embedder(models: Path) -> str:
-    """Return the digest of the embedder, whose templates `tune` looks at."""
-    return str(tomllib.loads((models / "models.toml").read_text(encoding="utf-8"))["embedder"]["sha256"])
+def digests(models: Path) -> tuple[str, str]:
+    """Return the digests of the embedder, whose templates `tune` looks at, and of the network that tells life."""
+    described = tomllib.loads((models / "models.toml").read_text(encoding="utf-8"))
+    return str(described["embedder"]["sha256"]), str(described["liveness"]["sha256"])
 
 
-def furnish(store: Store, model: str) -> dict[str, int]:
+def furnish(store: Store, model: str, judge: str) -> dict[str, int]:
     """Fill a gallery and its log; return the ids of the events that are shown."""
     dice = random.Random(7)
     for number, name in enumerate(PEOPLE):
@@ -115,7 +117,7 @@ def furnish(store: Store, model: str) -> dict[str, int]:
     store.record(Event("started", stamp(LAST - timedelta(days=28)), detail={"version": "0.1", "runtime": "tflite"}))
     ids = {}
     for at, name in sorted(moments(dice), key=lambda moment: moment[0]):
-        event = decision(at, name, dice)
+        event = decision(at, name, judge, dice)
         ids["granted" if event.granted else "refused" if name else "strange"] = store.record(event)
     store.record(Event("unlock", stamp(LAST), actor="olga", detail={"reason": "parcel"}))
     store.attach(ids["granted"], jpeg_of(Picture.from_rgb(scene()), (320, 240)), most_bytes=1 << 20)
@@ -145,7 +147,7 @@ def answers(*names: str) -> dict[str, tuple[str, str]]:
         file.write_text('[store]\npath = "gallery.db"\n', encoding="utf-8")
         settings = config.load(file)
         with open_store(settings.store.path, key=settings.store.key, create=True) as store:
-            ids = furnish(store, embedder(Path(settings.models.path)))
+            ids = furnish(store, *digests(Path(settings.models.path)))
         said = {}
         for name in names:
             args = [word.format(**ids) for word in SHOWN[name]]
