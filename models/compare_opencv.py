@@ -28,7 +28,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "daemon"))
 
 from maskgate import config, look
 from maskgate.faces import load
-from maskgate.match import Gallery
 from maskgate.pixels import Picture, load_photo
 from maskgate.values import Template
 
@@ -79,7 +78,7 @@ def gallery_matrix() -> np.ndarray:
 def ours(image: np.ndarray) -> tuple[Callable[[], Any], look.Stages, str]:
     """Return the gate's way, the stages it fills, and the runtime."""
     faces = load(config.installed_models(), threads=1)
-    gallery = Gallery([Template(f"p{i}", row, faces.embedder) for i, row in enumerate(gallery_matrix())])
+    gallery = faces.gallery([Template(f"p{i}", row, faces.embedder) for i, row in enumerate(gallery_matrix())])
     picture, stages = Picture.from_rgb(image), look.Stages()
     bounds = look.bounds_of(config.Quality())
 
