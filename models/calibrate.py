@@ -12,8 +12,8 @@ are first joined into people: same folder in `aligned112`, or a teacher's score 
 No pair within one person counts. The same is counted on the photos that were trained on, and printed, to see whether
 they differ. A pair of one person's photos below SAME stays in and raises the thresholds: an error on the safe side. A
 pair of two people above SAME would be lost, an error on the other side: so no rate is listed whose score comes within
-ROOM of SAME, nor one with fewer than 10 pairs beyond its score. `--sheet` draws pairs by score, for the eye to judge
-SAME.
+ROOM of SAME, nor one with fewer than FEWEST pairs beyond its score. `--sheet` draws pairs by score, for the eye to
+judge SAME.
 Genuine: LFW's official same-person pairs, which nothing here was tuned on; bare, and with a mask drawn on the second
 photo, then on the first, by another renderer. Photos in which no face was found are left out.
 """
@@ -21,6 +21,7 @@ photo, then on the first, by another renderer. Photos in which no face was found
 from __future__ import annotations
 
 import argparse
+import math
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -45,8 +46,10 @@ ROOM = 0.02
 """How far below SAME a listed score stays."""
 PER_PERSON = 20
 """Photos taken of each person with a name."""
-RATES = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 5e-6, 3e-6)
-"""Rates to list. Not below 3e-6: about ten of the joined pairs might be two people alike, 1.7e-6 of all pairs."""
+RATES = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5)
+"""Rates to list, and the strictest that there is."""
+FEWEST = 10
+"""Pairs of photos without which nothing is said of a rate: as many of the joined ones might be two people alike."""
 BINS = 40_000
 TOLD_BARE = 0.995
 """Share of the bare faces held back that are to be told bare."""
@@ -109,16 +112,23 @@ def histogram(
     return counts
 
 
-def curve(counts: NDArray[np.int_]) -> list[tuple[float, float]]:
-    """(rate, score) for each of RATES that at least 10 pairs support, the score on the safe side of its bin."""
+def curve(counts: NDArray[np.int_], orders: int) -> list[tuple[float, float]]:
+    """(rate, score) for each of RATES that enough pairs support, and the strictest score with what it promises.
+
+    That is where FEWEST comparisons are left. It promises no less than FEWEST pairs would make that are not among those
+    counted, each in so many `orders`. Scores are on the safe side of their bins.
+    """
     above = counts[::-1].cumsum()[::-1]
-    found = []
-    for rate in RATES:
-        allowed = rate * counts.sum()
-        score = int(np.argmax(above <= allowed)) * 2 / BINS - 1
-        if allowed >= 10 and score <= SAME - ROOM:
-            found.append((rate, score))
-    return found
+    least = FEWEST * orders / counts.sum()
+
+    def asked(rate: float) -> float:
+        return int(np.argmax(above <= rate * counts.sum())) * 2 / BINS - 1
+
+    found = [(rate, asked(rate)) for rate in RATES if rate >= least]
+    found = [(rate, score) for rate, score in found if score <= SAME - ROOM]
+    last = min(asked(FEWEST / counts.sum()), SAME - ROOM)
+    strictest = math.ceil(max(beyond(counts, last), least) * 1e7) / 1e7
+    return [*found, (strictest, last)] if strictest < found[-1][0] else found
 
 
 def genuine(names: NDArray[np.str_], pairs: Path) -> list[tuple[int, int]]:
@@ -133,7 +143,7 @@ def table(cover: str, points: list[tuple[float, float]], own: Vectors, pairs: in
     """One [embedder.calibration.*] table."""
     score = [round(s, 4) for _, s in points]
     fnmr = [round(float((own < s).mean()), 4) for s in score]
-    rates = ", ".join(f"{rate:.0e}".replace("e-0", "e-") for rate, _ in points)
+    rates = ", ".join(f"{rate:.1e}".replace(".0e", "e").replace("e-0", "e-") for rate, _ in points)
     return (
         f"[embedder.calibration.{cover}]\nfmr = [{rates}]\nscore = {score}\nfnmr = {fnmr}\n"
         f"pairs = {pairs}\npeople = {persons}\ngenuine = {len(own)}\n"
@@ -256,12 +266,12 @@ def main() -> None:
     ours = strangers(faces, wanted.faces, wanted.keep, wanted.sheet, held=True)
     counts, persons = impostors(faces.cohort, ours), len(set(ours.who[:, 0]))
     own = residents(faces, wanted.lfw, wanted.pairs, wanted.keep)
-    text = "\n".join(
-        table(cover, curve(counts[cover]), own[cover], int(counts[cover].sum()), persons) for cover in counts
-    )
+    # Masked against bare, both orders of a pair are counted.
+    curves = {cover: curve(counts[cover], 1 + (cover == "masked")) for cover in counts}
+    text = "\n".join(table(cover, curves[cover], own[cover], int(counts[cover].sum()), persons) for cover in counts)
     print(text)
     seen = impostors(faces.cohort, strangers(faces, wanted.faces, wanted.keep, None, held=False))
-    for cover, points in ((cover, curve(counts[cover])) for cover in counts):
+    for cover, points in curves.items():
         rates = ", ".join(f"{rate:.0e}: {beyond(seen[cover], score):.1e}" for rate, score in points)
         print(f"{cover}: the same scores on photos learnt from: {rates}")
     if not wanted.dry_run:

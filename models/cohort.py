@@ -1,11 +1,12 @@
 """Draw the cohort: faces of nobody, as the embedder would see them, by which the gate sets scores right.
 
-    PYTHONPATH=daemon python models/cohort.py FOLDER...   (folders of prepare.py, all their photos)
+    PYTHONPATH=daemon python models/cohort.py FOLDER...   (folders of prepare.py)
 
 What the embedder makes of the photos that train.py learnt from is described by MEANS means and one spread
 about them (k-means, one covariance for all), and COHORT vectors are drawn from that. So no photo's vector is shipped:
-what is drawn lies no nearer to the nearest photo than photos of strangers do, which is printed. Writes `cohort.npy`
-(COHORT, 128) int8 beside models.toml, and [embedder.cohort] into it; calibrate.py must follow.
+how near what is drawn lies to the nearest photo is printed beside how near photos of two people do. Writes `cohort.npy`
+(COHORT, 128) int8 beside models.toml, and [embedder.cohort] into it; calibrate.py must follow. One seed; another number
+of the matrix library's threads may round a step otherwise.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import re
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 
-from calibrate import Vectors, chosen, embedded
-from crops import read
-from maskgate.cohort import NEAREST
+from calibrate import Vectors, chosen, embedded, people
+from crops import Crops, read
+from maskgate.cohort import WEIGHT, Cohort
 from maskgate.faces import load
 from network import unit
 
@@ -39,9 +41,15 @@ def drawn(vectors: Vectors, rng: np.random.Generator) -> Vectors:
     return unit(means[about] + rng.multivariate_normal(np.zeros(len(spread)), spread, COHORT)).astype(np.float32)
 
 
-def nearness(faces: Vectors, cohort: Vectors) -> Vectors:
-    """The mean cosine of each of (n, d) `faces` with the NEAREST of the cohort."""
-    return np.sort(faces @ cohort.T, 1)[:, -NEAREST:].mean(1)
+def strangers(parts: list[Crops]) -> NDArray[np.bool_]:
+    """(n, n) which of the chosen photos show two people, as far as names and the teacher tell."""
+    person, teacher = [], []
+    for i, one in enumerate(parts):
+        kept = chosen(one, held=False)
+        person.append(np.where(one.person[kept] >= 0, one.person[kept] + 1000 * i, -1))
+        teacher.append(one.teacher[kept])
+    who = people(np.concatenate(person), np.concatenate(teacher))
+    return np.asarray(who[:, None] != who[None, :])
 
 
 def main() -> None:
@@ -58,19 +66,24 @@ def main() -> None:
     cohort = drawn(vectors, np.random.default_rng(0))
     steps = np.round(cohort / np.abs(cohort).max() * 127).astype(np.int8)
     cohort = unit(steps.astype(np.float32))
-    usual = float(nearness(vectors, cohort).mean())
-    others = np.sort(vectors @ vectors.T, 1)[:, -2]
+    usual = float(Cohort(cohort, 0.0).excess(vectors).mean() / WEIGHT)
+    photos = np.where(strangers(parts), vectors @ vectors.T, -1).max(1)
+    nearest = (cohort @ vectors.T).max(1)
     print(
-        f"{len(vectors)} photos; nearest photo: of one drawn {(cohort @ vectors.T).max(1).mean():.3f},"
-        f" of a photo {others.mean():.3f}; usual {usual:.4f}"
+        f"{len(vectors)} photos; nearest photo of one drawn: {nearest.mean():.3f}, at most {nearest.max():.3f}; of"
+        f" another person, of a photo: {photos.mean():.3f}, at most {photos.max():.3f}; usual {usual:.4f}"
     )
     path = wanted.models / "cohort.npy"
     np.save(path, steps)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     file = wanted.models / "models.toml"
     text = file.read_text(encoding="utf-8")
-    text = re.sub(r"(?m)(^\[embedder\.cohort\]\nfile = .*\nsha256 = ).*$", rf'\g<1>"{digest}"', text)
-    file.write_text(re.sub(r"(?m)^usual = .*$", f"usual = {usual:.4f}", text), encoding="utf-8")
+    table = f'[embedder.cohort]\nfile = "{path.name}"\nsha256 = "{digest}"\nusual = {usual:.4f}\n'
+    table += f'embedder = "{faces.embedder}"\n'
+    text, found = re.subn(r"(?m)^\[embedder\.cohort\]\n(?:\w+ = .*\n)+", table, text)
+    if found != 1:
+        raise SystemExit(f"{file}: has {found} tables [embedder.cohort], must have one")
+    file.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ fabrics are not those of training. Square brackets hold 95 % intervals: a bootst
 thresholds held still; after the first model, of the paired difference to the first. Photos without a face are left out
 and counted. Some people of LFW have two names, ONE_PERSON: their pairs are no impostors; twins and look-alikes are.
 Every model is looked through as the gate does (`Faces.recognise`): at bare probes once, at masked ones twice, at what
-is enrolled three times; scores are set right by the cohort of models.toml, which is the shipped network's, and its
-teacher's as well as its. The rows "usable" leave out what the gate would not look at by its default bounds, above all
-turned heads, and say how much that is: what fails to be acquired is no false non-match (ISO/IEC 19795-1).
+is enrolled three times; scores are set right by the shipped network's cohort, which is fair to networks that embed as
+it does: its own float, its teacher. The rows "usable" leave out what the gate would not look at by its default bounds,
+above all turned heads, and say how much that is: what fails to be acquired is no false non-match (ISO/IEC 19795-1).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Compare false match rates between groups of age, gender and origin, at one threshold for all.
 
-    python models/groups.py TIGHT models/face_int8.tflite [--rate 1e-3]
+    PYTHONPATH=daemon python models/groups.py TIGHT models/face_int8.tflite [--rate 1e-3] [--held]
 
 TIGHT is prepare.py's and teach.py's folder of photos named <n>_<age>_<gender>_<origin>.jpg; the labels are the set's.
 The threshold is the score that a share `rate` of all pairs of two people reaches, bare with bare; each group's rate is

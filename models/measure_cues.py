@@ -17,7 +17,6 @@ from pathlib import Path
 
 from maskgate import config, cues, faces, look
 from maskgate.cues import Cue, Says, Trail
-from maskgate.match import Gallery
 from maskgate.pixels import Picture, load_photo
 
 LORES = (640, 480)
@@ -59,7 +58,7 @@ def clips(folder: Path, every_s: float, seconds: float) -> Iterator[tuple[str, l
 
 def judged(pictures: list[tuple[float, Picture]], networks: faces.Faces) -> tuple[int, Cue]:
     """Return how many usable looks a visit gave, and what `carried` said of them."""
-    gallery, bounds, trail, looks = Gallery([]), look.bounds_of(config.Quality()), Trail(), 0
+    gallery, bounds, trail, looks = networks.gallery([]), look.bounds_of(config.Quality()), Trail(), 0
     for at_s, picture in pictures:
         scale = min(LORES[0] / picture.size[0], LORES[1] / picture.size[1], 1.0)
         small = Picture.from_rgb(picture.fit((round(picture.size[0] * scale), round(picture.size[1] * scale)))[0])

@@ -1,11 +1,11 @@
 """Compare what to enrol and how to score, on faces that train.py held back: views, mirror images, frames, a cohort.
 
-    python models/scoring.py models/face_int8.tflite FOLDER...
+    PYTHONPATH=daemon python models/scoring.py models/face_int8.tflite FOLDER...
 
 FOLDERs are prepare.py's and teach.py's. True and false matches at FAR 1e-3 and 1e-4 (TAR, per cent): people with names
-against their own other photos, everybody else as impostors; masks are drawn afresh for each photo. The named people are
-few, so differences of a point are noise; every row is on the same photos. "Poor" probes are dark, small or blurred as
-train.py makes them: one such frame, or the mean of three.
+against their own other photos, everybody else as impostors; masks are drawn afresh for each photo. Scores are plain
+cosines. The named people are few, so differences of a point are noise; every row is on the same photos. "Poor" probes
+are dark, small or blurred as train.py makes them: one such frame, or the mean of three.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from maskgate import config, cues, decide, look
 from maskgate.camera import open_camera
 from maskgate.cues import Cue, Says, Trail
 from maskgate.faces import Faces
-from maskgate.match import Gallery
 from maskgate.pixels import Picture, load_photo
 from maskgate.run import Roster, attend
 from maskgate.store import Store, open_store
@@ -28,7 +27,7 @@ EVERY = 3
 def carried(clip: Path, faces: Faces) -> tuple[int, Cue]:
     """Return how many usable looks a clip gives and what they say of the face's surroundings."""
     av = pytest.importorskip("av")
-    gallery, bounds, trail, looks = Gallery([]), look.bounds_of(config.Quality()), Trail(), 0
+    gallery, bounds, trail, looks = faces.gallery([]), look.bounds_of(config.Quality()), Trail(), 0
     with av.open(str(clip)) as video:
         for number, frame in enumerate(video.decode(video=0)):
             if number % EVERY:

@@ -269,6 +269,29 @@ def test_a_backup_is_of_one_moment_while_others_write_and_they_are_not_held_up(s
         assert first <= found.events < last
 
 
+@pytest.mark.parametrize("changes", [1, backups.TRIES])
+def test_a_backup_has_its_keys_though_the_key_is_changed_while_it_is_made(
+    site: Site, monkeypatch: pytest.MonkeyPatch, changes: int
+) -> None:
+    copy_to, left = Store.copy_to, [None] * changes
+
+    def copied(store: Store, path: Path) -> None:
+        copy_to(store, path)
+        if left:
+            left.pop()
+            with site.open() as other:
+                other.change_key(actor="pat")
+
+    monkeypatch.setattr(Store, "copy_to", copied)
+    if changes == backups.TRIES:
+        with pytest.raises(StoreError, match="back up again"):
+            site.back_up()
+        assert not site.file.exists()
+    else:
+        with backups.opened(site.back_up(), SECRET, beside=site.path) as found:
+            assert found.keys.read()[0].id == Keys(site.key).read()[0].id
+
+
 def test_restoring_under_a_running_writer_loses_no_acknowledged_event_and_goes_on(site: Site, tmp_path: Path) -> None:
     file = site.back_up()
     command = [sys.executable, "-c", PATIENT, site.path, site.key]

@@ -258,8 +258,12 @@ def test_embeddings_are_unit_vectors_and_repeat(faces: Faces) -> None:
 
 
 def test_one_person_scores_above_every_two_people(faces: Faces) -> None:
-    who = [(path.parent.name, recognised(faces, path)[0]) for path in PEOPLE]
-    pairs = [(a == b, float(x @ y)) for i, (a, x) in enumerate(who) for b, y in who[i + 1 :]]
+    who = [path.parent.name for path in PEOPLE]
+    enrolled, probes = (
+        np.array([recognised(faces, p, closely=closely)[0] for p in PEOPLE]) for closely in (True, False)
+    )
+    scores = faces.cohort.scores(enrolled, probes)
+    pairs = [(a == b, float(scores[i, j])) for i, a in enumerate(who) for j, b in enumerate(who) if i != j]
     limit = faces.calibration.threshold(1e-4, Cover.BARE).score
     assert min(score for same, score in pairs if same) > limit
     assert max(score for same, score in pairs if not same) < limit
@@ -277,8 +281,10 @@ def test_a_bare_face_is_told_from_one_with_a_drawn_mask(faces: Faces, path: Path
 
 
 def test_digests_are_those_of_the_files_that_ran(faces: Faces) -> None:
-    files = {hashlib.sha256(path.read_bytes()).hexdigest() for path in MODELS.glob("*.tflite")}
-    assert set(faces.digests) == {"detector", "refiner", "embedder", "liveness"}
+    files = {
+        hashlib.sha256(path.read_bytes()).hexdigest() for path in (*MODELS.glob("*.tflite"), MODELS / "cohort.npy")
+    }
+    assert set(faces.digests) == {"detector", "refiner", "embedder", "liveness", "cohort"}
     assert set(faces.digests.values()) <= files
     assert faces.embedder == faces.digests["embedder"]
 
@@ -329,11 +335,15 @@ def test_a_missing_network_is_named(copied: Path, role: str, faces: Faces) -> No
 def test_another_cohort_is_refused(copied: Path) -> None:
     path = copied / "cohort.npy"
     before = hashlib.sha256(path.read_bytes()).hexdigest()
-    np.save(path, np.ones((5, 128), np.int8))
-    assert "cohort.npy: sha256 is" in refusal(copied)
     text = (copied / "models.toml").read_text()
-    (copied / "models.toml").write_text(text.replace(before, hashlib.sha256(path.read_bytes()).hexdigest()))
-    assert "cohort is missing or wrong" in refusal(copied)
+    hole = np.ones((2048, 128), np.int8)
+    hole[7] = 0
+    for wrong in (np.ones((5, 128), np.int8), np.ones((2048, 64), np.int8), np.ones(128, np.int8), hole, None):
+        path.write_bytes(b"") if wrong is None else np.save(path, wrong)
+        (copied / "models.toml").write_text(text)
+        assert "cohort.npy: sha256 is" in refusal(copied)
+        (copied / "models.toml").write_text(text.replace(before, hashlib.sha256(path.read_bytes()).hexdigest()))
+        assert "cohort is missing or wrong" in refusal(copied)
     path.unlink()
     assert "cohort.npy" in refusal(copied)
 
@@ -373,6 +383,8 @@ def test_a_file_that_is_no_network_is_refused(copied: Path) -> None:
         ("[embedder.cohort]", "[embedder.crowd]"),
         ("usual =", "unusual ="),
         ("usual =", "usual = nan  #"),
+        ("usual = 0.3", "usual = 3.0"),
+        ('embedder = "', 'embedder = "0'),
         ("[refiner]", "[second]"),
         ("fmr = [", 'fmr = ["often", '),
         ("pairs =", "pears ="),

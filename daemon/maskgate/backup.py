@@ -34,6 +34,8 @@ BESIDE = ("rules.toml",)
 """Files beside the gallery that a backup keeps: the rules that the command has made."""
 SHORTEST_PASSPHRASE = 10
 """Bytes; scrypt makes each guess cost a third of a second and 32 MiB, not the passphrase a good one."""
+TRIES = 5
+"""Copies that are begun anew because the gallery's key was changed meanwhile."""
 _CHUNK = 1 << 20
 _LONGEST_LINE = 4096
 _SCRYPT = {"n": 1 << 15, "r": 8, "p": 3}
@@ -66,12 +68,12 @@ def make(store: Store, to: Path, passphrase: bytes) -> int:
         # What is not encrypted as a whole stays on the disk of the gallery: no name is left on a stick to be found.
         with _folder_for(store.path) as home, _folder_for(to) as folder:
             copy, written = home / "copy", folder / "backup"
-            store.copy_to(copy)
+            secrets = _copied(store, copy)
             with (
                 os.fdopen(os.open(written, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as out,
                 copy.open("rb") as database,
             ):
-                _write(out, database, store.secrets(), passphrase, _beside(store.path))
+                _write(out, database, secrets, passphrase, _beside(store.path))
                 out.flush()
                 os.fsync(out.fileno())
             size = _sound_size(written, passphrase, store.path, to)
@@ -80,6 +82,17 @@ def make(store: Store, to: Path, passphrase: bytes) -> int:
     except OSError as error:
         raise _explained(to, error) from error
     return size
+
+
+def _copied(store: Store, copy: Path) -> list[bytes]:
+    """Copy the gallery; returns the keys that the copy is sealed with, though the key may be changed meanwhile."""
+    for _ in range(TRIES):
+        secrets = store.secrets()
+        store.copy_to(copy)
+        if store.secrets() == secrets:
+            return secrets
+        copy.unlink()
+    raise StoreError(f"{store.path}: its key was changed {TRIES} times meanwhile; back up again when that is done")
 
 
 def _sound_size(written: Path, passphrase: bytes, home: Path, to: Path) -> int:

@@ -27,7 +27,7 @@ REACT_S = 0.25
 ANSWER_S = 6.0
 """Each order is answered within this."""
 SAME = 0.5
-"""Cosine to the face that was asked: strangers come as near once in 300,000 (models.toml), turned heads 0.79."""
+"""Cosine to the face that was asked: strangers come as near once in 60,000 at most (models.toml), turned heads 0.79."""
 
 
 class Order(Enum):

@@ -48,8 +48,10 @@ class Cohort:
 
         Cosines, less what both lie nearer to the cohort than is usual.
         """
-        cosines = templates @ probes.T
-        return np.asarray(cosines - self.excess(templates)[:, None] - self.excess(probes)[None, :], np.float32)
+        scores = templates @ probes.T
+        scores -= self.excess(templates)[:, None]
+        scores -= self.excess(probes)
+        return np.asarray(scores, np.float32)
 
 
 NOBODY = Cohort(np.zeros((0, 0), np.float32), 0.0)

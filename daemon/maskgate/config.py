@@ -230,7 +230,7 @@ class Models(_Section, frozen=True):
     """Which networks run, and how."""
 
     path: str = ""
-    """Folder with `models.toml` and the .tflite files, relative to the config file; empty for those installed."""
+    """Folder with `models.toml` and the files it names, relative to the config file; empty for those installed."""
     threads: Annotated[int, Meta(ge=1, le=8)] = 2
 
 

@@ -63,7 +63,7 @@ class Policy:
 
     @property
     def alike(self) -> float:
-        """Cosine from which two probes are one person's: as for a grant, so that a mistake is as rare as that."""
+        """Cosine from which two probes are one person's: a grant's score, so that mistakes are about as rare."""
         return max(self.thresholds.values())
 
 

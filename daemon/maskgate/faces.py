@@ -47,6 +47,8 @@ NORMAL_FACE = 112.0
 """Face height at which a thorough look settles the landmarks, pixels."""
 DOUBTS_PER_FRAME = 2
 """Doubtful detections that a frame of video gets a closer look at, the best first: each costs milliseconds."""
+MOST_USUAL = 0.5
+"""No embedder has faces usually nearer than this to the nearest of a cohort: strangers are farther apart."""
 MOST_FACES = 40
 """Detections that a thorough look settles, the best first."""
 REFINER_RIM = 16.0
@@ -155,7 +157,7 @@ class Faces:
     runtime: str
     """The runtime, its version, and whether XNNPACK took the embedder, e.g. "ai-edge-litert 2.3.0 (XNNPACK)"."""
     digests: dict[str, str]
-    """sha256 by role: detector, refiner, embedder, liveness."""
+    """sha256 by role: detector, refiner, embedder, liveness, cohort."""
     cohort: Cohort
     """Faces of nobody as the embedder sees them, by which scores are set right."""
     calibration: Calibration
@@ -170,7 +172,7 @@ class Faces:
 
     def gallery(self, templates: Sequence[Template]) -> Gallery:
         """Return the templates ready to be searched, scores as the thresholds of `calibration` take them."""
-        return Gallery(templates, self.calibration.surplus, self.cohort)
+        return Gallery(templates, self.calibration.surplus, cohort=self.cohort)
 
     def find(self, picture: Picture, *, thorough: bool = False) -> list[Face]:
         """Return the faces in `picture`, the largest first, in its pixels.
@@ -293,7 +295,7 @@ def load(models: Path, *, threads: int) -> Faces:
         nets = {role: _checked(models, described[role], module, threads) for role in _ROLES}
         # On demand: only photos want it, and the daemon is to do without its memory.
         thorough = cache(partial(Net, models / described["detector"]["file"], module, threads))
-        cohort = _cohort(models, described["embedder"]["cohort"])
+        cohort = _cohort(models, described["embedder"])
         tables = described["embedder"]["calibration"]
         calibration = Calibration({cover: _curve(tables[cover.value]) for cover in Cover}, _curve(tables["both"]))
         min_score, doubt = (float(described["detector"][name]) for name in ("min_score", "doubt"))
@@ -302,6 +304,7 @@ def load(models: Path, *, threads: int) -> Faces:
             raise ValueError(f"mask_odds = {mask_odds}")
         liveness_at = {word: _lively(told) for word, told in described["liveness"]["at"].items()}
         digests = {role: str(described[role]["sha256"]) for role in _ROLES}
+        digests["cohort"] = str(described["embedder"]["cohort"]["sha256"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
             f"{models / 'models.toml'}: {error} is missing or wrong; take the file of this release"
@@ -391,12 +394,20 @@ def _genuine(folder: Path, described: dict[str, Any]) -> Path:
     return path
 
 
-def _cohort(folder: Path, described: dict[str, Any]) -> Cohort:
-    """Read the faces of nobody, int8 vectors of any length."""
-    vectors = np.load(_genuine(folder, described), allow_pickle=False).astype(np.float32)
-    usual = float(described["usual"])
-    if vectors.ndim != 2 or len(vectors) < NEAREST or not math.isfinite(usual):
+def _cohort(folder: Path, embedder: dict[str, Any]) -> Cohort:
+    """Read the faces of nobody, int8 vectors of any length, that were drawn for this embedder."""
+    described = embedder["cohort"]
+    path, usual = _genuine(folder, described), float(described["usual"])
+    try:
+        vectors = np.load(path, allow_pickle=False).astype(np.float32)
+    except EOFError:
+        raise ValueError("cohort") from None
+    # Unchecked, `usual` could lift every score over every threshold.
+    is_whole = vectors.ndim == 2 and len(vectors) >= NEAREST and [1, vectors.shape[1]] in embedder["shapes"]
+    if not is_whole or not vectors.any(1).all() or not 0 < usual < MOST_USUAL:
         raise ValueError("cohort")
+    if described["embedder"] != embedder["sha256"]:
+        raise ValueError("cohort of this embedder")
     return Cohort(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), usual)
 
 

@@ -6,24 +6,24 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from maskgate.cohort import NOBODY, Cohort
+from maskgate.cohort import Cohort
 from maskgate.values import Cover, Embedding, Match, Template
 
 NO_OTHER = 2.0
-"""Margin when nobody else is enrolled: more than two scores can differ by."""
+"""Margin when nobody else is enrolled: more than any policy asks for."""
 
 
 class Gallery:
     """The templates of one model, ready to be searched."""
 
     def __init__(
-        self, templates: Sequence[Template], surplus: Mapping[Cover, float] | None = None, cohort: Cohort = NOBODY
+        self, templates: Sequence[Template], surplus: Mapping[Cover, float] | None = None, *, cohort: Cohort
     ) -> None:
         """Take templates that one model made, in any order; raise ValueError when models are mixed.
 
         Thresholds are calibrated for bare templates. A score with a masked template is lowered by `surplus`, what
         strangers score higher there, by the probe's cover (`Calibration.surplus`); it must be given if there are any.
-        A threshold means something only with the `cohort` it was calibrated with: `Faces.gallery` has both.
+        A threshold means something only with the `cohort` that was calibrated with: `Faces.gallery` has both.
         """
         models = {template.model for template in templates}
         if len(models) > 1:

@@ -48,7 +48,9 @@ def _blocks(
     excess = cohort.excess(matrix)
     for first in range(0, len(templates), ROWS):
         rows = slice(first, first + ROWS)
-        scores = matrix[rows] @ matrix.T - excess[rows, None] - excess
+        scores = matrix[rows] @ matrix.T
+        scores -= excess[rows, None]
+        scores -= excess
         if masked.any():
             # Whichever way round scores higher: each is the other's probe once.
             there, back = lowered[rows, None] * masked, masked[rows, None] * lowered
@@ -75,14 +77,15 @@ def likeness(templates: Sequence[Template], cohort: Cohort) -> dict[str, list[fl
 
     Both in the order of `templates`.
     """
-    own: dict[str, list[Template]] = {}
-    for template in templates:
-        own.setdefault(template.subject, []).append(template)
+    own: dict[str, list[int]] = {}
+    for number, template in enumerate(templates):
+        own.setdefault(template.subject, []).append(number)
+    matrix = np.array([template.embedding for template in templates], np.float32)
+    excess = cohort.excess(matrix)
     found = {}
     for subject, mine in own.items():
         if len(mine) > 1:
-            faces = np.array([template.embedding for template in mine], np.float32)
-            scores = cohort.scores(faces, faces)
+            scores = matrix[mine] @ matrix[mine].T - excess[mine, None] - excess[mine]
             np.fill_diagonal(scores, -np.inf)
             found[subject] = [float(score) for score in scores.max(1)]
     return found

@@ -27,7 +27,6 @@ from maskgate.faces import Faces
 from maskgate.faces import load as load_faces
 from maskgate.gate import Gate, Sign, open_gate
 from maskgate.hands import Hands
-from maskgate.match import Gallery
 from maskgate.pixels import Picture
 from maskgate.report import Report
 from maskgate.rulebook import Rulebook
@@ -77,7 +76,7 @@ class Roster:
         self._store, self._faces, self._settings = store, faces, settings
         self._version: int | None = None
         self._checked_s = -np.inf
-        self.gallery = Gallery([])
+        self.gallery = faces.gallery([])
         self.policy = look.policy_of(settings, faces, 0)
 
     def refresh(self, now_s: float, *, every_s: float) -> None:
@@ -95,7 +94,7 @@ class Roster:
         except StoreError as error:
             # Who is revoked must not get in because the file cannot be read: nobody is known until it can.
             log.error("gallery cannot be read: %s", error)
-            self.gallery, self._version = Gallery([]), None
+            self.gallery, self._version = self._faces.gallery([]), None
         self.policy = look.policy_of(self._settings, self._faces, len(self.gallery))
 
 

@@ -179,7 +179,7 @@ class Match:
     subject: str
     """Name of the best subject."""
     score: float
-    """Cosine to that subject's nearest template."""
+    """With that subject's nearest template."""
     margin: float
     """Score less the best score of any other subject; 2.0 when there is no other."""
     next: str | None = None

@@ -67,4 +67,4 @@ def _parts(counted: Tally) -> Iterator[str]:
             yield f"<h2>Scores of {cover} faces, and what a grant asked for</h2>"
             marks = {} if scores.threshold is None else {f"threshold {scores.threshold:.3f}": scores.threshold}
             curves = {"recognised": scores.recognised, "refused as nobody's": scores.strange}
-            yield plots.binned(curves, marks, width=1 / BINS, name="score (cosine); each to its own peak")
+            yield plots.binned(curves, marks, width=1 / BINS, name="score; each to its own peak")

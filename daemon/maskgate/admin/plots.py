@@ -64,7 +64,7 @@ def histograms(scores: Mapping[str, Any], marks: Mapping[str, float], *, bins: i
     low, high = -0.4, 1.0
     across, up = _scale(low, high, LEFT, WIDTH - RIGHT), _scale(0, 1, HEIGHT - BOTTOM, TOP)
     ticks = [round(low + 0.2 * n, 1) for n in range(8)]
-    drawn = [_x_axis([(across(t), f"{t:.1f}") for t in ticks], "score (cosine); each curve to its own peak")]
+    drawn = [_x_axis([(across(t), f"{t:.1f}") for t in ticks], "score; each curve to its own peak")]
     for number, values in enumerate(scores.values()):
         counts, edges = np.histogram(values, bins, (low, high))
         heights = counts / max(counts.max(), 1)

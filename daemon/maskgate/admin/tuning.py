@@ -266,7 +266,7 @@ def _print_lives(lives: Lives, policy: config.Policy, words: Mapping[str, float]
 
 def _print_others(visits: int) -> None:
     if visits:
-        click.echo(f"{counted(visits, 'visit')} that another network judged, or that do not say which did: left out.")
+        click.echo(f"Left out: {counted(visits, 'visit')} judged by another network, or by one that is not named.")
 
 
 def _say(text: str) -> None:

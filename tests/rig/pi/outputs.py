@@ -15,7 +15,6 @@ if sys.argv[1] == "tflite-runtime":
     sys.modules["ai_edge_litert"] = None  # type: ignore[assignment]
 from maskgate import config, faces, look
 from maskgate.camera import open_camera
-from maskgate.match import Gallery
 
 
 def main(photos: list[str]) -> None:
@@ -37,7 +36,7 @@ def seen(nets: faces.Faces, photo: str) -> dict[str, object]:
     with open_camera(msgspec.structs.replace(settings.camera, source=photo, paced=False)) as camera:
         frame = next(iter(camera.frames()))
     bounds = look.bounds_of(settings.quality)
-    found = look.sight(nets, Gallery([]), frame.main, frame.lores, at_s=0, bounds=bounds)
+    found = look.sight(nets, nets.gallery([]), frame.main, frame.lores, at_s=0, bounds=bounds)
     assert found is not None
     assert found.probe is not None
     return {
