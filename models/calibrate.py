@@ -80,6 +80,11 @@ def chosen(crops: Crops, *, held: bool) -> NDArray[np.int_]:
     return np.array(kept, int)
 
 
+def numbered(crops: Crops, kept: NDArray[np.int_], folder: int) -> NDArray[np.int_]:
+    """Whose each of the kept photos is, no two folders' people alike; -1 where the folder has no names."""
+    return np.where(crops.person[kept] >= 0, crops.person[kept] + 1000 * folder, -1)
+
+
 def people(person: NDArray[np.int_], teacher: Vectors) -> NDArray[np.int_]:
     """A number of a person for each photo, joined transitively by name (`person` of 0 and above) and by score."""
     named = (person[:, None] == person[None, :]) & (person[:, None] >= 0)
@@ -101,15 +106,11 @@ def histogram(
     `owners` are the probes' people and folders, (n, 2), `who` the templates'. `once` skips the templates up to the
     probe's own place, for probes and templates that are the same photos.
     """
-    counts = np.zeros(BINS, np.int64)
-    lowered = cohort.excess(templates)
-    for i, (probe, excess) in enumerate(zip(probes, cohort.excess(probes), strict=True)):
-        other = (who[:, 0] != owners[i, 0]) & (who[:, 1] == owners[i, 1])
-        if once:
-            other[: i + 1] = False
-        scores = templates[other] @ probe - lowered[other] - excess
-        counts += np.bincount(((scores + 1) / 2 * BINS).astype(int).clip(0, BINS - 1), minlength=BINS)
-    return counts
+    other = (who[:, None, 0] != owners[None, :, 0]) & (who[:, None, 1] == owners[None, :, 1])
+    if once:
+        other = np.tril(other, -1)
+    scores = cohort.scores(templates, probes)[other]
+    return np.bincount(((scores + 1) / 2 * BINS).astype(int).clip(0, BINS - 1), minlength=BINS)
 
 
 def curve(counts: NDArray[np.int_], orders: int) -> list[tuple[float, float]]:
@@ -139,11 +140,16 @@ def genuine(names: NDArray[np.str_], pairs: Path) -> list[tuple[int, int]]:
     return [(where[a], where[b]) for a, b in keys if a in where and b in where]
 
 
+def short(rate: float) -> str:
+    """A rate to two digits, as 6.6e-6 or 1e-5."""
+    return f"{rate:.1e}".replace(".0e", "e").replace("e-0", "e-")
+
+
 def table(cover: str, points: list[tuple[float, float]], own: Vectors, pairs: int, persons: int) -> str:
     """One [embedder.calibration.*] table."""
     score = [round(s, 4) for _, s in points]
     fnmr = [round(float((own < s).mean()), 4) for s in score]
-    rates = ", ".join(f"{rate:.1e}".replace(".0e", "e").replace("e-0", "e-") for rate, _ in points)
+    rates = ", ".join(short(rate) for rate, _ in points)
     return (
         f"[embedder.calibration.{cover}]\nfmr = [{rates}]\nscore = {score}\nfnmr = {fnmr}\n"
         f"pairs = {pairs}\npeople = {persons}\ngenuine = {len(own)}\n"
@@ -184,8 +190,7 @@ def strangers(faces: Faces, folders: list[Path], keep: Path, out: Path | None, *
     for number, folder in enumerate(folders):
         crops = read(folder)
         kept = chosen(crops, held=held)
-        person = np.where(crops.person[kept] >= 0, crops.person[kept] + 1000 * number, -1)
-        source = np.full(len(kept), number)
+        person, source = numbered(crops, kept, number), np.full(len(kept), number)
         parts.append((crops.bare[kept], crops.worn[kept, 0], crops.found[kept, 0], crops.teacher[kept], person, source))
     bare, worn, found, teacher, person, source = (np.concatenate(kind) for kind in zip(*parts, strict=True))
     who = np.column_stack([people(person, teacher), source])
@@ -272,7 +277,7 @@ def main() -> None:
     print(text)
     seen = impostors(faces.cohort, strangers(faces, wanted.faces, wanted.keep, None, held=False))
     for cover, points in curves.items():
-        rates = ", ".join(f"{rate:.0e}: {beyond(seen[cover], score):.1e}" for rate, score in points)
+        rates = ", ".join(f"{short(rate)}: {beyond(seen[cover], score):.1e}" for rate, score in points)
         print(f"{cover}: the same scores on photos learnt from: {rates}")
     if not wanted.dry_run:
         file = wanted.models / "models.toml"

@@ -14,16 +14,16 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
+import tomllib
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.cluster.vq import kmeans2
 
-from calibrate import Vectors, chosen, embedded, people
-from crops import Crops, read
+from calibrate import Vectors, chosen, numbered, people
+from crops import read
+from evaluate import embedded
 from maskgate.cohort import WEIGHT, Cohort
-from maskgate.faces import load
 from network import unit
 
 HERE = Path(__file__).parent
@@ -41,33 +41,33 @@ def drawn(vectors: Vectors, rng: np.random.Generator) -> Vectors:
     return unit(means[about] + rng.multivariate_normal(np.zeros(len(spread)), spread, COHORT)).astype(np.float32)
 
 
-def strangers(parts: list[Crops]) -> NDArray[np.bool_]:
-    """(n, n) which of the chosen photos show two people, as far as names and the teacher tell."""
-    person, teacher = [], []
-    for i, one in enumerate(parts):
-        kept = chosen(one, held=False)
-        person.append(np.where(one.person[kept] >= 0, one.person[kept] + 1000 * i, -1))
-        teacher.append(one.teacher[kept])
-    who = people(np.concatenate(person), np.concatenate(teacher))
-    return np.asarray(who[:, None] != who[None, :])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("faces", type=Path, nargs="+", help="folders of prepare.py")
     parser.add_argument("--models", type=Path, default=HERE)
-    parser.add_argument("--keep", type=Path, default=Path("embeddings"), help="folder for embeddings already made")
+    parser.add_argument("--cache", type=Path, default=Path("/tmp/maskgate-embeddings"))
     wanted = parser.parse_args()
-    wanted.keep.mkdir(parents=True, exist_ok=True)
-    parts = [read(folder) for folder in wanted.faces]
-    bare = np.concatenate([one.bare[chosen(one, held=False)] for one in parts])
-    faces = load(wanted.models, threads=1)
-    vectors = embedded(faces, bare, wanted.keep / f"cohort{len(bare)}.bare", closely=True)
+    file = wanted.models / "models.toml"
+    text = file.read_text(encoding="utf-8")
+    before = re.search(r"(?m)^\[embedder\.cohort\]\n(?:\w+ = .*\n)+", text)
+    if before is None:
+        raise SystemExit(f"{file}: has no table [embedder.cohort] to be written anew; take the file of this release")
+    # Not through the gate's own `load`, which refuses an embedder whose cohort is not drawn yet.
+    model = wanted.models / tomllib.loads(text)["embedder"]["file"]
+    bare, person, teacher = [], [], []
+    for number, folder in enumerate(wanted.faces):
+        crops = read(folder)
+        kept = chosen(crops, held=False)
+        bare.append(crops.bare[kept])
+        person.append(numbered(crops, kept, number))
+        teacher.append(crops.teacher[kept])
+    vectors = embedded(model, np.concatenate(bare), wanted.cache).thrice
+    who = people(np.concatenate(person), np.concatenate(teacher))
     cohort = drawn(vectors, np.random.default_rng(0))
     steps = np.round(cohort / np.abs(cohort).max() * 127).astype(np.int8)
     cohort = unit(steps.astype(np.float32))
     usual = float(Cohort(cohort, 0.0).excess(vectors).mean() / WEIGHT)
-    photos = np.where(strangers(parts), vectors @ vectors.T, -1).max(1)
+    photos = np.where(who[:, None] != who[None, :], vectors @ vectors.T, -1).max(1)
     nearest = (cohort @ vectors.T).max(1)
     print(
         f"{len(vectors)} photos; nearest photo of one drawn: {nearest.mean():.3f}, at most {nearest.max():.3f}; of"
@@ -75,15 +75,10 @@ def main() -> None:
     )
     path = wanted.models / "cohort.npy"
     np.save(path, steps)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    file = wanted.models / "models.toml"
-    text = file.read_text(encoding="utf-8")
+    digest, embedder = (hashlib.sha256(made.read_bytes()).hexdigest() for made in (path, model))
     table = f'[embedder.cohort]\nfile = "{path.name}"\nsha256 = "{digest}"\nusual = {usual:.4f}\n'
-    table += f'embedder = "{faces.embedder}"\n'
-    text, found = re.subn(r"(?m)^\[embedder\.cohort\]\n(?:\w+ = .*\n)+", table, text)
-    if found != 1:
-        raise SystemExit(f"{file}: has {found} tables [embedder.cohort], must have one")
-    file.write_text(text, encoding="utf-8")
+    table += f'embedder = "{embedder}"\n'
+    file.write_text(text[: before.start()] + table + text[before.end() :], encoding="utf-8")
 
 
 if __name__ == "__main__":

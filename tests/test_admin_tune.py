@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from house import House
 from maskgate import config
 from maskgate.admin.tuning import FEWEST, weaklings
-from maskgate.cohort import NOBODY
+from maskgate.cohort import NEAREST, NOBODY, Cohort
 from maskgate.faces import Faces
 from maskgate.nearness import closest, likeness
 from maskgate.store import Event
@@ -156,6 +156,16 @@ def test_who_should_be_enrolled_again_is_said_with_the_reason() -> None:
     assert "like none of the others" in told["Ada"]
     assert "enrol a masked photo, too" in told["Bo"]
     assert told["Cleo"] == "the photo is blurred"
+
+
+def test_photos_of_a_face_like_many_must_be_more_alike() -> None:
+    good = {"face_px": 200.0, "sharpness": 0.5, "brightness": 120.0, "contrast": 50.0}
+    mine = [template("Ada", 1), template("Ada", 2, like=1, share=0.8)]
+    needed = likeness(mine, NOBODY)["Ada"][0] - 0.01
+    crowd = Cohort(np.array([mine[0].embedding] * NEAREST), 0.3)
+    for cohort, weak in ((NOBODY, []), (crowd, ["Ada"])):
+        told = weaklings(mine, [good, good], {}, config.Quality(), needed, cohort)
+        assert [one.name for one in told] == weak
 
 
 # -- the command -------------------------------------------------------------------------------------------------------
